@@ -1,0 +1,12 @@
+"""Plain Python that the notebooks import: small modules, each on a floor of its own.
+
+A module imports only from the floors below it (`tests/test_floors.py` checks that):
+
+    1  errors, settings
+    2  photos, labels, stats
+    3  export, client, load, container
+    4  clusters, capacity
+    5  plots, notebook, tutorial
+
+`helpers.model_server` is a wing of its own and imports nothing else from here.
+"""

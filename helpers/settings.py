@@ -1,0 +1,40 @@
+"""Names, ports, versions and paths: the only place where they are spelled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"  # all that a command makes; `make clean` removes it
+LOGS = BUILD / "logs"
+MANIFESTS = ROOT / "manifests"
+SERVING = ROOT / "serving"  # what the container is made of
+NOTEBOOKS = ROOT / "notebooks"
+BENCHMARKS = ROOT / "benchmarks"
+RESULTS = BENCHMARKS / "results"
+
+# A models directory holds MODEL_NAME/VERSION/, and a container sees it as /models.
+MODELS = BUILD / "models"  # Inception-v3 as Keras exports it: runs on every server
+MODELS_FAST = BUILD / "models-fast"  # the same network, made as fast as this processor allows
+MODELS_LIGHT = BUILD / "models-light"  # the same signatures over a trivial network, for tests
+CONTAINER_MODELS = "/models"
+CONTAINER_CONFIG = "/etc/serving"  # where a container sees SERVING
+
+MODEL_NAME = "inception"
+PREDICT_SIGNATURE = "predict_images"
+PREDICT_INPUT = "images"
+CLASSIFY_SIGNATURE = "serving_default"
+CLASSIFY_INPUT = "inputs"
+EXAMPLE_FEATURE = "image/encoded"  # the tf.Example feature that holds the photo's bytes
+CLASSES_OUTPUT = "classes"
+SCORES_OUTPUT = "scores"
+
+IMAGE_SIZE = 299  # pixels a side, Inception-v3's input
+CENTRAL_CROP = 0.875  # the share of height and width that is kept
+TOP_K = 5
+CLASS_COUNT = 1000
+
+GRPC_PORT = 8500
+REST_PORT = 8501
+
+SEED = 2016  # of random weights, so that two machines export the same network
