@@ -4,8 +4,8 @@ A module imports only from the floors below it (`tests/test_floors.py` checks th
 
     1  errors, settings
     2  photos, labels, stats
-    3  export, client, load, container
-    4  clusters, capacity
+    3  export, client, load
+    4  clusters
     5  plots, notebook, tutorial
 
 `helpers.model_server` is a wing of its own and imports nothing else from here.

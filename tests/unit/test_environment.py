@@ -1,0 +1,42 @@
+"""The lists of packages agree, and none of them names an address."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from helpers import settings
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+PYPROJECT = tomllib.loads((settings.ROOT / "pyproject.toml").read_text())
+DIRECT = PYPROJECT["project"]["dependencies"] + PYPROJECT["dependency-groups"]["dev"]
+LOCK = (settings.ROOT / "requirements.lock").read_text()
+
+
+def test_conda_installs_the_packages_of_pyproject() -> None:
+    conda = yaml.safe_load((settings.ROOT / "environment.yml").read_text())["dependencies"]
+    (pip,) = [entry["pip"] for entry in conda if isinstance(entry, dict)]
+    assert sorted(pip) == sorted(DIRECT)
+
+
+@pytest.mark.parametrize("requirement", DIRECT)
+def test_every_direct_dependency_is_pinned_and_in_the_lock(requirement: str) -> None:
+    assert re.fullmatch(r"[a-z0-9-]+==[0-9.]+", requirement)
+    assert f"\n{requirement} \\\n" in f"\n{LOCK}"
+
+
+def test_every_locked_package_has_hashes() -> None:
+    packages = re.findall(r"^[a-z0-9].*==.*$", LOCK, re.MULTILINE)
+    hashed = re.findall(r"^[a-z0-9].*==.* \\\n    --hash=sha256:", LOCK, re.MULTILINE)
+    assert len(packages) > 100
+    assert len(hashed) == len(packages)
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "environment.yml", "pyproject.toml"])
+def test_no_list_names_an_address(name: str) -> None:
+    assert "://" not in Path(settings.ROOT, name).read_text()
