@@ -100,5 +100,9 @@ class NoRequestsError(LoadError):
     """There is no finished request to compute a figure from."""
 
 
+class NotebookError(TutorialError):
+    """A notebook can't be read or run, or publishes what can't be published."""
+
+
 class ResultError(TutorialError):
     """A file of results is cut off, of another schema, or can't be compared."""

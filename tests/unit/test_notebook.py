@@ -1,0 +1,142 @@
+"""What a notebook publishes comes back as it was, and its helpers end in time."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+
+from helpers import notebook
+from helpers.errors import NotebookError, NotReadyError
+
+
+def executed(*sources: str) -> Any:
+    """A notebook of these cells, run by a kernel of its own."""
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    NotebookClient(node, kernel_name="python3", timeout=60).execute()
+    return node
+
+
+@pytest.fixture(scope="module")
+def run() -> Any:
+    """One notebook that uses what this file asks about: starting a kernel takes a second."""
+    return executed(
+        "import numpy as np\n"
+        "from helpers.notebook import picture, publish, show_file, track\n"
+        "publish('images_per_second', np.float32(6.25), label='images a second')\n"
+        "publish('weights', 'random')",
+        "publish('weights', 'imagenet')\n"
+        "publish('percentiles', {'p50': np.int64(12), 'all': [1, None, True]})",
+        "list(track([1, 2], what='loads'))",
+        "from matplotlib.figure import Figure\n"
+        "figure = Figure(figsize=(2, 1))\n"
+        "picture(figure, alt='An empty figure')",
+        "show_file('helpers/settings.py', lines=(1, 2))",
+    )
+
+
+def test_published_values_come_back_by_name_and_the_last_one_counts(run: Any) -> None:
+    expected = {
+        "images_per_second": 6.25,
+        "weights": "imagenet",
+        "percentiles": {"p50": 12, "all": [1, None, True]},
+    }
+    assert expected == notebook.published(run)
+
+
+def test_published_values_come_back_from_a_file(run: Any, tmp_path: Path) -> None:
+    path = tmp_path / "run.ipynb"
+    nbformat.write(run, path)
+    assert notebook.published(run) == notebook.published(path)
+
+
+def test_a_label_makes_a_headline_number(run: Any) -> None:
+    item = notebook.published_items(run)["images_per_second"]
+    assert (item.label, item.text) == ("images a second", "6.25")
+
+
+def test_a_cell_shows_a_published_value_as_one_quiet_line(run: Any) -> None:
+    assert run.cells[0].outputs[0].data["text/plain"] == "images_per_second = 6.25"
+
+
+def test_progress_is_one_line_that_ends_with_what_was_done(run: Any) -> None:
+    lines = [output for output in run.cells[2].outputs if output.output_type == "display_data"]
+    assert len(lines) == 1
+    assert lines[0].data["text/plain"].startswith("2 loads in ")
+
+
+def test_a_picture_carries_its_alternative_text_and_half_its_pixels_as_width(run: Any) -> None:
+    output = run.cells[3].outputs[0]
+    assert output.metadata["image/png"]["alt"] == "An empty figure"
+    assert output.data["image/png"].startswith("iVBOR")
+    assert 100 < output.metadata["image/png"]["width"] < 200
+
+
+def test_a_shown_file_is_the_file_with_its_name(run: Any) -> None:
+    shown = run.cells[4].outputs[0].data["text/markdown"]
+    first = '"""Names, ports, versions and paths: the only place where they are spelled."""'
+    assert f"**`helpers/settings.py`**\n\n````python\n{first}\n\n````" == shown
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, np.zeros(2), {1: "a"}, object(), [b"x"], {"a": {1, 2}}]
+)
+def test_a_value_that_json_cannot_hold_is_refused(value: object) -> None:
+    with pytest.raises(NotebookError, match="'value' can't be published"):
+        notebook.publish("value", value)
+
+
+def test_a_name_that_is_no_identifier_is_refused() -> None:
+    with pytest.raises(NotebookError, match="'images per second' can't be published"):
+        notebook.publish("images per second", 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (23_851_784, "23,851,784"),
+        (1001, "1001"),
+        (6.2149, "6.21"),
+        (1234.5, "1,234"),
+        (0.97, "0.97"),
+        (True, "yes"),
+        (None, "none"),
+        ("golden retriever", "golden retriever"),
+        ([1, 2], "[1, 2]"),
+    ],
+)
+def test_a_value_is_written_as_a_person_reads_it(value: object, words: str) -> None:
+    assert words == notebook.in_words(value)
+
+
+def test_a_missing_notebook_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotebookError, match=r"gone\.ipynb can't be read as a notebook"):
+        notebook.published(tmp_path / "gone.ipynb")
+
+
+def test_a_wait_ends_with_what_the_condition_returned() -> None:
+    answers = iter([None, "", "ready"])
+    assert (
+        notebook.wait_until(lambda: next(answers), what="an answer", timeout_s=10, poll_s=0)
+        == "ready"
+    )
+
+
+def test_a_wait_that_is_too_long_says_what_for() -> None:
+    with pytest.raises(NotReadyError, match=r"waited 0 s for the moon"):
+        notebook.wait_until(lambda: False, what="the moon", timeout_s=0)
+
+
+def test_a_condition_that_fails_ends_the_wait() -> None:
+    with pytest.raises(ZeroDivisionError):
+        notebook.wait_until(lambda: 1 / 0, what="a quotient", timeout_s=10)
+
+
+def test_a_missing_file_cannot_be_shown() -> None:
+    with pytest.raises(NotebookError, match="can't be shown"):
+        notebook.show_file("manifests/none.yaml")
