@@ -1,0 +1,95 @@
+"""What surrounds a network in the graph: photos to pixels, probabilities to labels, signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..settings import (
+    CENTRAL_CROP,
+    CLASSES_OUTPUT,
+    CLASSIFY_INPUT,
+    CLASSIFY_SIGNATURE,
+    EXAMPLE_FEATURE,
+    IMAGE_SIZE,
+    PREDICT_INPUT,
+    PREDICT_SIGNATURE,
+    SCORES_OUTPUT,
+    TOP_K,
+)
+from .runtime import keras, tf
+
+
+def decode(photo: tf.Tensor) -> tf.Tensor:
+    """One photo's bytes, JPEG or PNG of any size and colour, to its centre: uint8 [h, w, 3]."""
+    return tf.image.central_crop(tf.io.decode_jpeg(photo, channels=3), CENTRAL_CROP)
+
+
+def preprocess(
+    photos: tf.Tensor, *, decode: Callable[[tf.Tensor], tf.Tensor] = decode
+) -> tf.Tensor:
+    """Photos' bytes, string [batch], to what Inception-v3 reads: [batch, 299, 299, 3] in [-1, 1].
+
+    The steps are those of 2016: decode, the central 87.5 % of height and width, 299x299 whatever
+    the shape was, [-1, 1]. Resizing is today's `tf.image.resize`, whose pixels have their centres
+    at a half, as Keras's have; 2016's `resize_bilinear` differs from it by 0.03 on average.
+
+    Each photo is resized from uint8: a float copy of one of 40 megapixels would take 480 MB.
+    """
+    pixels = tf.map_fn(
+        lambda photo: tf.image.resize(decode(photo), (IMAGE_SIZE, IMAGE_SIZE)),
+        photos,
+        fn_output_signature=tf.TensorSpec((IMAGE_SIZE, IMAGE_SIZE, 3), tf.float32),
+    )
+    return pixels / 127.5 - 1  # as keras.applications.inception_v3.preprocess_input
+
+
+def top_five(probabilities: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Probabilities, float32 [batch, 1000], to the outputs of both signatures.
+
+    `scores` are probabilities, where the exporter of 2016 gave logits: a reader can tell whether
+    0.93 is much, and not whether 9.55 is. The order, and so `classes`, is the same. The labels lie
+    in the graph as a constant: no table that the loader would have to initialize, no asset file.
+    """
+    scores, indices = tf.math.top_k(probabilities, k=TOP_K)
+    return {CLASSES_OUTPUT: tf.gather(tf.constant(_names()), indices), SCORES_OUTPUT: scores}
+
+
+def photos_of(examples: tf.Tensor) -> tf.Tensor:
+    """The photos in serialized tf.Examples, string [batch] both."""
+    features = {EXAMPLE_FEATURE: tf.io.FixedLenFeature((), tf.string)}
+    return tf.io.parse_example(examples, features)[EXAMPLE_FEATURE]
+
+
+def write_plain(model: keras.Model, directory: Path) -> None:
+    """Write a Keras model as a SavedModel with both signatures into an existing directory.
+
+    By `ExportArchive`, since `tf.saved_model.save` of a `tf.Module` that holds a Keras 3 model
+    writes each variable twice, and only Python finds the right one. The archive finds the model's
+    variables by itself; if told by `track(model)`, it writes them twice as well.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def classify(photos: tf.Tensor) -> dict[str, tf.Tensor]:  # traced once for both signatures
+        return top_five(model(preprocess(photos), training=False))
+
+    archive = keras.export.ExportArchive()
+    archive.add_endpoint(
+        PREDICT_SIGNATURE,
+        lambda images: classify(images),
+        input_signature=[tf.TensorSpec([None], tf.string, name=PREDICT_INPUT)],
+    )
+    archive.add_endpoint(
+        CLASSIFY_SIGNATURE,
+        lambda inputs: classify(photos_of(inputs)),
+        input_signature=[tf.TensorSpec([None], tf.string, name=CLASSIFY_INPUT)],
+    )
+    archive.write_out(str(directory), verbose=False)
+
+
+def _names() -> tuple[str, ...]:
+    try:
+        from ..labels import names
+    except ImportError:  # until labels.py is there
+        return tuple(f"class {index}" for index in range(1000))
+    return names()
