@@ -1,0 +1,62 @@
+"""Where replicas of the model server run: this machine, or a Kubernetes cluster.
+
+    with connect("local") as cluster:
+        cluster.apply(replicas=2)
+        cluster.wait_until_ready()
+        …  # ask cluster.load_balancer
+
+`interface` says what every target offers. `local` keeps that promise with processes:
+`manifest` reads the Deployment (`schema` checks it), `arguments` makes command lines of it, and a
+`supervisor` process (talked to through `link`) starts each `replica`, asks its `probes` and
+forwards connections (`proxy`). `diagnosis` finds the words when one doesn't become ready.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from helpers import settings
+from helpers.clusters.interface import Cluster, Pod, Pods
+from helpers.errors import SetupError
+
+__all__ = ["TARGETS", "Cluster", "Pod", "Pods", "connect"]
+
+TARGETS = {
+    "local": "replicas are processes on this machine; needs nothing else",
+    "kubernetes": "replicas are pods of a cluster that a kubeconfig context names",
+}
+
+
+def connect(target: str = "local", *, models: Path = settings.MODELS, **options: Any) -> Cluster:
+    """Connects to a target; on `local`, this starts its supervisor.
+
+    Use it in a `with` block, or call `close()`; whatever happens to this process, the replicas of
+    the local target don't outlive it.
+
+    Args:
+        target: `local` or `kubernetes`.
+        models: the directory of models, which a container sees as `/models`.
+        options: of the target. `local`: `port` and `rest_port`, the load balancer's (0: free
+            ones), and `logs`, a directory.
+
+    Raises:
+        SetupError: there is no such target, or something that it needs is missing.
+        ClusterError: it can't be reached or started.
+    """
+    if target == "local":
+        from helpers.clusters.local import LocalCluster
+
+        return LocalCluster(models, **options)
+    if target == "kubernetes":
+        raise SetupError(
+            "the target 'kubernetes' isn't there yet",
+            cause="this version of the tutorial runs replicas on this machine only",
+            next_step="Use connect('local'). `kubectl apply -k manifests/base` puts the same "
+            "manifests on a cluster.",
+        )
+    raise SetupError(
+        f"there is no target {target!r}",
+        cause="there are " + ", ".join(f"{name!r} ({what})" for name, what in TARGETS.items()),
+        next_step="Use connect('local').",
+    )

@@ -1,0 +1,102 @@
+"""Why a replica didn't become ready, in words that end with the next step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from helpers.clusters import arguments
+from helpers.clusters.schema import shown
+
+_LINES = 5
+_EXPORT = "Run notebook 01, which exports the model there"
+
+# What a server says in its log, and what to do about it.
+_KNOWN = (
+    (
+        r"address already in use|could not bind|failed to bind|unable to bind",
+        "Another program listens on the port that the flags name: end it, or choose another.",
+    ),
+    (r"no space left on device", "Free some space on the disk, then apply again."),
+    (
+        r"unknown (?:command line )?(?:flag|argument|option)|unrecognized arguments|"
+        r"failed to parse|invalid flag",
+        "Correct the flag in the container's args, or in the args that apply() was given.",
+    ),
+    (
+        r"memoryerror|resource exhausted: oom|std::bad_alloc|out of memory|SIGKILL",
+        "It may have run out of memory: scale to fewer replicas, or close other programs.",
+    ),
+    (
+        r"no module named",
+        "Run `make setup`, and start Python or Jupyter from the environment that it makes.",
+    ),
+)
+# Not worth a line in an error: progress, warnings that every start has, our own marks.
+_NOISE = re.compile(r"^\s*$|^\s*(?:File \"|\^+\s*$)|^\s{4,}\S|^(?:I|INFO|DEBUG)\b|^---\s|^WARNING:")
+_WORTH = re.compile(r"error|fail|fatal|could not|cannot|can't|no versions|not found|denied", re.I)
+
+
+def model_problem(flags: Sequence[str], models: Path) -> tuple[str, str]:
+    """What is wrong with the directory that the flags name as the model's.
+
+    The server itself only waits for it to come right, as long as it takes.
+
+    Args:
+        flags: the container's.
+        models: the directory that the container sees as `/models`.
+
+    Returns:
+        The cause and the next step; both empty when the newest version is whole, or when a
+        configuration file names the models.
+    """
+    base = arguments.value(flags, "model_base_path")
+    if not base or arguments.value(flags, "model_config_file"):
+        return "", ""
+    path = Path(arguments.on_this_machine(base, models=models))
+    where = f"the model directory {shown(path)}"
+    if not path.exists():
+        return f"{where} doesn't exist", f"{_EXPORT}, or name another: connect(…, models=…)."
+    if not path.is_dir():
+        return f"{where} is a file", f"{_EXPORT}, or name another: connect(…, models=…)."
+    inside = sorted(entry.name for entry in path.iterdir())
+    if not inside:
+        return f"{where} is empty", f"{_EXPORT}."
+    versions = sorted((int(name), name) for name in inside if re.fullmatch(r"\d+", name))
+    if not versions:
+        return (
+            f"{where} has no version in it: its folders have to be named as numbers, such as 1, "
+            f"and it holds {', '.join(inside[:4])}",
+            f"Move the model into {shown(path / '1')}, or run notebook 01.",
+        )
+    newest = path / versions[-1][1]
+    parts = ["saved_model.pb", "variables/variables.index"]
+    if (newest / "model.tflite").exists() or (newest / "saved_model.pbtxt").exists():
+        return "", ""
+    if not (newest / "variables").exists() and (newest / "saved_model.pb").exists():
+        return "", ""  # a model without variables
+    missing = [part for part in parts if not (newest / part).exists()]
+    if missing:
+        return (
+            f"version {newest.name} in {where} is only half there: {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing",
+            f"Wait until it is copied, or remove {shown(newest)} and run notebook 01 again.",
+        )
+    return "", ""
+
+
+def telling_lines(log: str) -> list[str]:
+    """The last few lines of a log that say what went wrong, or failing that the last few."""
+    lines = [line.rstrip() for line in log.splitlines()]
+    kept = [line for line in lines if not _NOISE.search(line)]
+    worth = [line for line in kept if _WORTH.search(line)]
+    return (worth or kept)[-_LINES:]
+
+
+def next_step(log: str, log_path: Path) -> str:
+    """What to do about a server that ended, from what its log says."""
+    for pattern, step in _KNOWN:
+        if re.search(pattern, log, re.IGNORECASE):
+            return f"{step} The whole log: {shown(log_path)}"
+    return f"Read its log: {shown(log_path)}"

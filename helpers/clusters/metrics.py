@@ -1,0 +1,51 @@
+"""What the servers count, read from their Prometheus metrics."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from helpers.clusters import arguments
+from helpers.clusters.interface import Pod
+from helpers.errors import ClusterError
+
+_REQUESTS = ":tensorflow:serving:request_count"
+
+
+def path(config: str) -> str:
+    """Where the server has its metrics, from its MonitoringConfig; by default Prometheus' usual."""
+    text = ""
+    if config:
+        with contextlib.suppress(OSError):
+            text = Path(arguments.on_this_machine(config, models=Path())).read_text()
+    named = re.search(r"^[^#\n]*\bpath\s*:\s*[\"']([^\"']+)", text, re.MULTILINE)
+    return named[1] if named else "/monitoring/prometheus/metrics"
+
+
+def requests(pod: Pod, path: str) -> int:
+    """How many requests for predictions a replica has answered since its server started.
+
+    Args:
+        pod: with a `rest_address`.
+        path: where its metrics are.
+
+    Raises:
+        ClusterError: it gives no metrics there.
+    """
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(f"http://{pod.rest_address}{path}", timeout=10) as answer:
+            text = answer.read().decode()
+    except (OSError, ValueError, urllib.error.URLError) as error:
+        raise ClusterError(
+            f"{pod.name} gives no metrics at {pod.rest_address or 'its REST port'}{path}",
+            cause=str(error),
+            next_step="Its flags need --rest_api_port and --monitoring_config_file.",
+        ) from error
+    samples = (s for family in text_string_to_metric_families(text) for s in family.samples)
+    return int(sum(s.value for s in samples if s.name in (_REQUESTS, f"{_REQUESTS}_total")))
