@@ -4,7 +4,7 @@ A module imports only from the floors below it (`tests/test_floors.py` checks th
 
     1  errors, settings
     2  photos, labels, stats, processor
-    3  export, client, load
+    3  export, client, load, container
     4  clusters
     5  plots, notebook, tutorial
 

@@ -80,6 +80,10 @@ class DeadlineError(ServingError):
     """The answer did not come before the request's deadline."""
 
 
+class ContainerError(TutorialError):
+    """An image could not be built, or a container of it could not be run."""
+
+
 class ClusterError(TutorialError):
     """A target could not start, reach, scale or stop its replicas."""
 
