@@ -1,0 +1,247 @@
+"""Runs one notebook by papermill and says what became of it, leaving no process behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TextIO
+
+import nbformat
+import papermill
+import psutil
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+from papermill.exceptions import PapermillExecutionError
+
+from helpers import settings
+from helpers.lessons import Lesson, read, step_of, tags
+from helpers.notebook import Published, published_items
+
+CELL_TIMEOUT_S = 900  # no cell of ours takes a tenth of it; a hung one must not hang CI
+_MARK = "INCEPTION_TUTORIAL_RUN"  # an environment variable that all processes of a run inherit
+
+# JSON of a cell's place and of its error, as in `results.json`.
+Error = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a notebook in a run.
+
+    Args:
+        status: `ok`, `failed`, `skipped` (what it needs failed) or `interrupted`.
+        seconds: from the kernel's start to its end.
+        published: what it published, by name.
+        error: None, or `cell` (the code cell's number, from 1), `step` (the heading above),
+            `source`, `kind` and `message`.
+        leftovers: processes that it left running, which the runner then ended.
+    """
+
+    lesson: Lesson
+    status: str
+    seconds: float = 0.0
+    published: Mapping[str, Published] = field(default_factory=dict)
+    error: Error | None = None
+    leftovers: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    finished: str = ""
+
+
+class _Engine(NBClientEngine):
+    """Papermill's engine with an environment and a log for the kernel, and word of each cell."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls,
+        nb_man: Any,
+        kernel_name: str,
+        *,
+        environment: Mapping[str, str],
+        kernel_log: TextIO,
+        on_cell: Callable[[int, Any], None],
+        on_failure: Callable[[], None],
+        cell_timeout_s: int,
+        **_: Any,
+    ) -> Any:
+        start, fail = nb_man.cell_start, nb_man.cell_exception
+
+        def cell_start(cell: Any, index: int, **rest: Any) -> None:
+            on_cell(index, nb_man.nb)
+            start(cell, index, **rest)
+
+        def cell_exception(cell: Any, **rest: Any) -> None:
+            on_failure()
+            fail(cell, **rest)
+
+        nb_man.cell_start, nb_man.cell_exception = cell_start, cell_exception
+        client = PapermillNotebookClient(
+            nb_man, kernel_name=kernel_name, timeout=cell_timeout_s, startup_timeout=120
+        )
+        return client.execute(env=environment, stdout=kernel_log, stderr=kernel_log)
+
+
+papermill_engines.register("tutorial", _Engine)
+
+
+def run(
+    lesson: Lesson,
+    *,
+    output: Path,
+    parameters: Mapping[str, Any] | None = None,
+    on_cell: Callable[[int, int], None] = lambda done, of: None,
+    cell_timeout_s: int = CELL_TIMEOUT_S,
+) -> Outcome:
+    """Runs one notebook and says what became of it; its own errors are part of the answer.
+
+    Args:
+        lesson: the notebook.
+        output: where the executed notebook goes.
+        parameters: papermill's parameters.
+        on_cell: called with the number of cells done and of all, before each cell.
+        cell_timeout_s: the longest that a cell may take, in seconds.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C. The kernel and what it started are gone by then.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.unlink(missing_ok=True)
+    settings.LOGS.mkdir(parents=True, exist_ok=True)
+    mark, start = uuid.uuid4().hex, time.monotonic()
+    error: Error | None = None
+    stopped: list[bool] = []  # by an error in a cell that isn't tagged `raises-exception`
+    place: Error = {"cell": None, "step": "", "source": ""}
+
+    def report(index: int, node: Any) -> None:
+        place.update(_place(node, index))
+        on_cell(index, len(node.cells))
+
+    def outcome(status: str) -> Outcome:
+        return Outcome(
+            lesson,
+            status,
+            seconds=round(time.monotonic() - start, 2),
+            published=published_items(output) if output.exists() else {},
+            error=error,
+            leftovers=left,
+            parameters=dict(parameters or {}),
+            finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        )
+
+    left: tuple[str, ...] = ()
+    try:
+        with (settings.LOGS / f"notebook-{lesson.number}.log").open("w") as log:
+            papermill.execute_notebook(
+                read(lesson.path),
+                output,
+                dict(parameters or {}),
+                engine_name="tutorial",
+                kernel_name="python3",
+                cwd=lesson.path.parent,
+                progress_bar=False,
+                environment=_environment(mark),
+                kernel_log=log,
+                on_cell=report,
+                on_failure=lambda: stopped.append(True),
+                cell_timeout_s=cell_timeout_s,
+            )
+    except PapermillExecutionError as failed:
+        if stopped:
+            error = place | {"kind": failed.ename, "message": failed.evalue}
+        else:
+            _remove_markers(output)
+    except Exception as failed:  # a dead kernel, a time-out, a broken file: all are outcomes
+        message = str(failed).strip() or type(failed).__name__
+        error = place | {"kind": type(failed).__name__, "message": message}
+    finally:
+        left = _end_processes(mark)
+    return outcome("failed" if error else "ok")
+
+
+def _environment(mark: str) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(settings.ROOT), os.environ.get("PYTHONPATH")]))
+    # A user's MPLBACKEND=Agg would leave the pages without pictures.
+    backend = "module://matplotlib_inline.backend_inline"
+    return dict(os.environ) | {_MARK: mark, "PYTHONPATH": path, "MPLBACKEND": backend}
+
+
+def _remove_markers(output: Path) -> None:
+    """Papermill takes an error that a cell raises on purpose for a failure, and marks it so."""
+    node = read(output)
+    node.cells = [cell for cell in node.cells if "papermill-error-cell-tag" not in tags(cell)]
+    nbformat.write(node, output)
+
+
+def _place(node: Any, index: int) -> Error:
+    """Where the run is: the number of the code cell as JupyterLab counts them, its step."""
+    own = [c for c in node.cells[: index + 1] if "injected-parameters" not in tags(c)]
+    return {
+        "cell": sum(cell.cell_type == "code" for cell in own),
+        "step": step_of(node, index),
+        "source": node.cells[index].source,
+    }
+
+
+def _marked(mark: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue  # it ended, or is somebody else's
+    return found
+
+
+def _end_processes(mark: str, *, grace_s: float = 2.0) -> tuple[str, ...]:
+    """Ends what a run left running, and says what that was.
+
+    Servers whose kernel was killed notice it within `grace_s`; they are no leftovers.
+    """
+    with _uninterrupted():
+        deadline = time.monotonic() + grace_s
+        while (alive := _marked(mark)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        names = tuple(_describe(process) for process in alive)
+        for process in alive:
+            _signal(process, signal.SIGTERM)
+        _, stubborn = psutil.wait_procs(alive, timeout=5)
+        for process in stubborn:
+            _signal(process, signal.SIGKILL)
+        psutil.wait_procs(stubborn, timeout=5)
+    return names
+
+
+def _describe(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid} {' '.join(process.cmdline())[:120]}"
+    except psutil.Error:
+        return str(process.pid)
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.Error:
+        logging.getLogger(__name__).debug("%s ended by itself", process)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A second Ctrl-C must not stop the cleaning up, which ends within seconds."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,200 @@
+"""The cells of an executed notebook as clean HTML: headings with anchors, tables, pictures."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from bs4 import BeautifulSoup, Tag
+from nbconvert import HTMLExporter
+
+from helpers import settings
+from helpers.lessons import tags
+from helpers.notebook import PUBLISHED, in_words
+
+TEMPLATES = Path(__file__).parent / "templates"
+FRAME = {"What you'll do": "do", "What you'll learn": "learn", "What you'll need": "need"}
+_NUMBER = re.compile(r"^[+\-−]?[\d.,]+\s*(%|×|[a-zA-Z/µ]{1,9})?$")  # noqa: RUF001 - as printed
+_LONG = 30  # lines of a text output that are shown without scrolling
+
+
+@dataclass(frozen=True)
+class Body:
+    """A notebook's content.
+
+    Args:
+        html: the cells, without the title.
+        steps: anchor and text of each step, for the table of contents.
+        do: what the reader does, in HTML; `learn`: what the reader learns, an item each.
+    """
+
+    html: str
+    steps: tuple[tuple[str, str], ...]
+    do: str
+    learn: tuple[str, ...]
+
+
+def render(node: Any, *, pages: Mapping[str, str], folder: Path) -> Body:
+    """The cells of a notebook.
+
+    Args:
+        node: the executed notebook.
+        pages: file name of each notebook that has a page to the page's.
+        folder: where the page goes, from where its links lead.
+    """
+    exporter = HTMLExporter(template_name="cells", extra_template_basedirs=[str(TEMPLATES)])
+    exporter.exclude_anchor_links = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of missing alternative texts: they are added below
+        html, _ = exporter.from_notebook_node(
+            node, resources={"published": PUBLISHED, "in_words": in_words}
+        )
+    soup = BeautifulSoup(html, "html.parser")
+    if (title := soup.h1) is not None:
+        title.decompose()
+    for style in soup.select("style, script"):
+        style.decompose()
+    do, learn = _frame(soup)
+    steps = _headings(soup)
+    _tables(soup)
+    _pictures(soup)
+    _long_texts(soup)
+    _links(soup, pages=pages, folder=folder)
+    return Body(str(soup), steps, do, learn)
+
+
+def _frame(soup: BeautifulSoup) -> tuple[str, tuple[str, ...]]:
+    """Puts the notebook's frame (do, learn, need) into sections of their own."""
+    do = ""
+    learn: tuple[str, ...] = ()
+    for heading in soup.find_all("h2"):
+        kind = FRAME.get(heading.get_text().strip().replace("’", "'"))  # noqa: RUF001
+        if kind is None:
+            continue
+        section = soup.new_tag("section", attrs={"class": f"frame {kind}"})
+        following = []
+        for sibling in heading.next_siblings:
+            if isinstance(sibling, Tag) and sibling.name in ("h1", "h2"):
+                break
+            following.append(sibling)
+        heading.insert_before(section)
+        section.extend([heading, *following])
+        if kind == "do" and section.p is not None:
+            do = section.p.decode_contents()
+        if kind == "learn":
+            learn = tuple(item.decode_contents() for item in section.find_all("li"))
+    for first in soup.select("section.frame.do"):
+        if first.parent is not None:
+            first.parent["class"] = "prose framed"
+    return do, learn
+
+
+def _headings(soup: BeautifulSoup) -> tuple[tuple[str, str], ...]:
+    """Gives each heading an anchor; returns the second-level ones outside the frame."""
+    used: set[str] = set()
+    steps = []
+    for heading in soup.find_all(["h1", "h2", "h3", "h4"]):
+        if heading.name == "h1":
+            heading.name = "h2"  # the page's title is the only one of the first level
+        text = heading.get_text().strip()
+        slug = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "section"
+        anchor = slug
+        while anchor in used:
+            anchor = f"{slug}-{len(used)}"
+        used.add(anchor)
+        heading["id"] = anchor
+        if heading.name == "h2" and heading.find_parent(class_="frame") is None:
+            steps.append((anchor, text))
+            numbered = re.match(r"(\d+)\.\s+", text)
+            first = heading.contents[0] if heading.contents else None
+            if numbered and isinstance(first, str):
+                first.replace_with(first.lstrip()[numbered.end() :])
+                mark = soup.new_tag("span", attrs={"class": "step"})
+                mark.string = numbered[1]
+                heading.insert(0, mark)
+                heading.insert(1, " ")
+    return tuple(steps)
+
+
+def _tables(soup: BeautifulSoup) -> None:
+    """Wraps tables, so that a wide one scrolls by itself, and aligns numbers right."""
+    for table in soup.find_all("table"):
+        for attribute in ("border", "style"):
+            table.attrs.pop(attribute, None)
+        box = soup.new_tag("div", attrs={"class": "table", "tabindex": "0"})
+        table.wrap(box)
+        rows = [row.find_all(["td", "th"]) for row in table.find_all("tr")]
+        for column in range(max(map(len, rows), default=0)):
+            cells = [row[column] for row in rows if column < len(row)]
+            body = [cell for cell in cells if cell.name == "td"]
+            if body and all(_is_number(cell.get_text()) for cell in body):
+                for cell in cells:
+                    cell["class"] = " ".join([*filter(None, cell.get_attribute_list("class")), "number"])
+
+
+def _is_number(text: str) -> bool:
+    text = text.strip()
+    return text in ("", "–", "—", "NaN") or _NUMBER.match(text) is not None  # noqa: RUF001
+
+
+def _pictures(soup: BeautifulSoup) -> None:
+    """Every picture gets words: its own, or those of the step that it belongs to."""
+    for image in soup.find_all("img"):
+        alt = str(image.get("alt", "")).strip()
+        if not alt or "No description" in alt:  # nbconvert's words for none
+            heading = image.find_previous(["h2", "h3"])
+            step = heading.get_text().strip() if heading else "this page"
+            image["alt"] = f"Figure of the step “{step}”"
+        image["loading"] = "lazy"
+
+
+def _long_texts(soup: BeautifulSoup) -> None:
+    for text in soup.select("pre.text"):
+        if text.get_text().count("\n") > _LONG:
+            text["class"] = "text long"
+            text["tabindex"] = "0"  # so that the keyboard can scroll it
+    for code in soup.select(".highlight pre"):
+        code["tabindex"] = "0"
+
+
+def _links(soup: BeautifulSoup, *, pages: Mapping[str, str], folder: Path) -> None:
+    """Leads links to notebooks to their pages, and others to the files of this clone."""
+    for link in soup.find_all("a", href=True):
+        url = urlsplit(str(link["href"]))
+        if url.scheme or url.netloc:
+            link["rel"] = "noreferrer"
+            continue
+        if not url.path:
+            continue
+        anchor = f"#{url.fragment}" if url.fragment else ""
+        target = (settings.NOTEBOOKS / unquote(url.path)).resolve()
+        if target.name in pages:
+            link["href"] = pages[target.name] + anchor
+        else:
+            link["href"] = Path(os.path.relpath(target, folder)).as_posix() + anchor
+
+
+def cover(node: Any, *, tag: str = "cover") -> tuple[bytes, str, str] | None:
+    """The notebook's picture: of the cell tagged so, otherwise the last one.
+
+    Returns:
+        Its bytes, file name ending and alternative text; None when there is no picture.
+    """
+    pictures = [
+        (output.data[mime], ending, output.metadata.get(mime, {}).get("alt", ""), tags(cell))
+        for cell in node.cells
+        for output in cell.get("outputs", [])
+        for mime, ending in (("image/png", "png"), ("image/jpeg", "jpg"))
+        if mime in output.get("data", {})
+    ]
+    if not pictures:
+        return None
+    data, ending, alt, _ = next((one for one in pictures if tag in one[3]), pictures[-1])
+    return base64.b64decode(data), ending, alt
