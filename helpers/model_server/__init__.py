@@ -1,0 +1,23 @@
+"""A drop-in for `tensorflow_model_server`, in Python: `python -m helpers.model_server --help`.
+
+It takes the original's flags, reads its files, and speaks its gRPC and REST APIs with its codes,
+messages and metrics. Read it in this order:
+
+    flags       what the command line says
+    config      the text files that flags name
+    runtime     TensorFlow without its Python API, in a second instead of four
+    status      an error that becomes a gRPC or an HTTP status
+    tensors     TensorProto to numpy and back
+    servable    one version of one model, loaded: inputs in, outputs out
+    tflite      the same for a TFLite model
+    batching    requests of all connections become batches
+    models      which versions there are, and which should be: polling, loading, labels
+    warmup      requests recorded with a model, run before it serves
+    inference   Predict, Classify, Regress, MultiInference, metadata and status
+    grpc_api    ... over gRPC
+    rest_api    ... over HTTP, with json_tensors
+    metrics     what happened, under the original's names
+    server      start, serve, drain, stop
+
+It imports nothing else of `helpers`.
+"""

@@ -1,0 +1,179 @@
+"""The APIs over gRPC: PredictionService, ModelService, Health and reflection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
+from grpc_reflection.v1alpha import reflection
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    model_service_pb2,
+    predict_pb2,
+    prediction_service_pb2,
+    regression_pb2,
+)
+
+from helpers.model_server import config
+from helpers.model_server.flags import Flags
+from helpers.model_server.inference import Call, Inference
+from helpers.model_server.request_log import finished
+from helpers.model_server.status import Code, StatusError, from_exception, invalid
+
+log = logging.getLogger("model_server")
+PREDICTION_SERVICE = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"]
+MODEL_SERVICE = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
+_LARGEST_MESSAGE = 2**31 - 1  # bytes, both ways, as the original
+
+Serve = Callable[[Any, Call], Awaitable[Any]]
+
+
+def build(
+    flags: Flags, inference: Inference, reload: Callable[[Any], Awaitable[None]]
+) -> tuple[grpc.aio.Server, HealthServicer]:
+    """The gRPC server with its services, and its health. It listens on nothing yet.
+
+    Args:
+        reload: replaces the model configuration.
+
+    Raises:
+        StatusError: `--grpc_channel_arguments` is malformed.
+    """
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
+            ("grpc.max_send_message_length", _LARGEST_MESSAGE),
+            ("grpc.so_reuseport", 0),  # a second server on this port fails instead of sharing it
+            *_channel_arguments(flags.grpc_channel_arguments),
+        ]
+    )
+
+    async def metadata(request: Any, _: Call) -> Any:
+        return inference.metadata(request)
+
+    async def status(request: Any, _: Call) -> Any:
+        return inference.status(request)
+
+    async def handle_reload(request: Any, _: Call) -> Any:
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise invalid(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only "
+                "ModelConfigList is currently supported"
+            )
+        await reload(request.config)
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.SetInParent()
+        return response
+
+    services: dict[Any, dict[str, tuple[Any, Serve, bool]]] = {
+        PREDICTION_SERVICE: {  # request, what answers it, whether it is counted in the metrics
+            "Predict": (predict_pb2.PredictRequest, inference.predict, True),
+            "Classify": (classification_pb2.ClassificationRequest, inference.classify, True),
+            "Regress": (regression_pb2.RegressionRequest, inference.regress, True),
+            "MultiInference": (
+                inference_pb2.MultiInferenceRequest, inference.multi_inference, False
+            ),
+            "GetModelMetadata": (get_model_metadata_pb2.GetModelMetadataRequest, metadata, False),
+        },
+        MODEL_SERVICE: {
+            "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, status, False),
+            "HandleReloadConfigRequest": (
+                model_management_pb2.ReloadConfigRequest, handle_reload, False
+            ),
+        },
+    }  # fmt: skip
+    for service, methods in services.items():
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(_handler(name, *method))
+            for name, method in methods.items()
+        }
+        generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
+        server.add_generic_rpc_handlers((generic,))
+    names = [PREDICTION_SERVICE.full_name, MODEL_SERVICE.full_name, reflection.SERVICE_NAME]
+    servicer = HealthServicer()
+    if flags.enable_grpc_healthcheck_service:
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        names.append(HEALTH_SERVICE)
+    reflection.enable_server_reflection(names, server)
+    return server, servicer
+
+
+# The original's names are the short ones; the full ones are what other tools ask for.
+HEALTH_NAMES = (
+    "", "PredictionService", "ModelService", PREDICTION_SERVICE.full_name, MODEL_SERVICE.full_name
+)  # fmt: skip
+
+
+async def set_health(servicer: HealthServicer, *, serving: bool) -> None:
+    """Tell whoever asks, and whoever watches, whether requests are welcome."""
+    status = health_pb2.HealthCheckResponse
+    for name in HEALTH_NAMES:
+        await servicer.set(name, status.SERVING if serving else status.NOT_SERVING)
+
+
+def _handler(name: str, request_class: Any, serve: Serve, counted: bool) -> Any:
+    async def handle(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+        begun = time.monotonic()
+        remaining = context.time_remaining()
+        call = Call(name, deadline=begun + remaining if remaining else float("inf"))
+        failure: StatusError | None = None
+        try:
+            response: bytes = (await serve(request_class.FromString(raw), call)).SerializeToString()
+            return response
+        except DecodeError as error:
+            failure = StatusError(
+                Code.INTERNAL, f"Failed to parse {request_class.__name__}: {error}"
+            )
+        except asyncio.CancelledError:  # the client went away, or its deadline passed
+            failure = StatusError(Code.CANCELLED, "Cancelled")
+            raise
+        except Exception as error:
+            failure = from_exception(error)
+            if failure.code == Code.INTERNAL and not isinstance(error, StatusError):
+                log.exception("%s failed", name)
+        finally:
+            finished(call, failure, begun, entrypoint="GRPC", api=name, counted=counted)
+        await context.abort(failure.code, failure.grpc_message)
+        raise AssertionError("abort raises")
+
+    return handle
+
+
+def _channel_arguments(text: str) -> list[tuple[str, int | str]]:
+    arguments: list[tuple[str, int | str]] = []
+    for item in filter(None, text.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise invalid(f"--grpc_channel_arguments: {item!r} is not of the form name=value")
+        number = value.lstrip("-").isdigit()
+        arguments.append((key.strip(), int(value) if number else value))
+    return arguments
+
+
+def credentials(flags: Flags) -> grpc.ServerCredentials | None:
+    """TLS by `--ssl_config_file`; None: no TLS.
+
+    Raises:
+        StatusError: the file can't be read.
+    """
+    if not flags.ssl_config_file:
+        return None
+    ssl = config.ssl(flags.ssl_config_file)
+    return grpc.ssl_server_credentials(
+        [(ssl.server_key.encode(), ssl.server_cert.encode())],
+        root_certificates=ssl.custom_ca.encode() or None,
+        require_client_auth=ssl.client_verify,
+    )

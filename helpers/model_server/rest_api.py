@@ -1,0 +1,239 @@
+"""The APIs over HTTP, and the metrics: the original's paths, bodies, codes and texts."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import logging
+import re
+import time
+import urllib.parse
+from typing import Any
+
+import tornado.httpserver
+import tornado.netutil
+import tornado.web
+from google.protobuf import json_format
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from helpers.model_server import json_tensors, metrics
+from helpers.model_server.flags import Flags
+from helpers.model_server.inference import DEFAULT_SIGNATURE, Call, Inference
+from helpers.model_server.request_log import finished
+from helpers.model_server.status import HTTP_STATUS, Code, StatusError, from_exception, invalid
+
+log = logging.getLogger("model_server")
+_LARGEST_BODY = 2**31 - 1  # bytes, unpacked, as gRPC's
+
+_VERSION = r"(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?"
+_PREDICTION = re.compile(rf"(?i)/v1/models/([^/:]+){_VERSION}:(classify|regress|predict)")
+_STATUS = re.compile(rf"(?i)/v1/models(?:/([^/:]+))?{_VERSION}(?:/(metadata))?")
+
+
+class Rest:
+    """The HTTP server.
+
+    Args:
+        metrics_path: where Prometheus reads; None: nowhere.
+    """
+
+    def __init__(self, flags: Flags, inference: Inference, metrics_path: str | None) -> None:
+        self._flags = flags
+        handlers: list[Any] = [(r"(?i)/v1/.*", _Api, {"flags": flags, "inference": inference})]
+        if metrics_path is not None:
+            handlers.insert(0, (re.escape(metrics_path), _Metrics))
+        application = tornado.web.Application(
+            handlers, default_handler_class=_Unknown, compress_response=True,
+            log_function=lambda handler: None,
+        )  # fmt: skip
+        self._server = tornado.httpserver.HTTPServer(
+            application, decompress_request=True, max_body_size=_LARGEST_BODY
+        )
+        logging.getLogger("tornado.general").setLevel(logging.ERROR)
+
+    def listen(self) -> None:
+        """Accept connections on `--rest_api_port`.
+
+        Raises:
+            OSError: the port is in use.
+        """
+        # IPv4, where the original listens; "localhost" may be both.
+        sockets = tornado.netutil.bind_sockets(self._flags.rest_api_port, "0.0.0.0")  # noqa: S104
+        self._server.add_sockets(sockets)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Accept no more connections; wait for the requests in flight; close the connections."""
+        self._server.stop()
+        deadline = time.monotonic() + timeout_s
+        while _Api.in_flight and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        await self._server.close_all_connections()
+
+
+class _Unknown(tornado.web.RequestHandler):
+    def prepare(self) -> None:
+        self.set_status(404)
+        self.set_header("Content-Type", "application/json")
+        path = self.request.path
+        self.finish(json.dumps({"error": f"Not found: {path}. The API is under /v1/models"}))
+
+
+class _Metrics(tornado.web.RequestHandler):
+    def get(self) -> None:
+        self.set_header("Content-Type", metrics.CONTENT_TYPE)
+        self.finish(metrics.exposition())
+
+
+@tornado.web.stream_request_body
+class _Api(tornado.web.RequestHandler):
+    in_flight = 0
+
+    def initialize(self, flags: Flags, inference: Inference) -> None:
+        self._flags = flags
+        self._inference = inference
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def data_received(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._size > _LARGEST_BODY:  # a small body may unpack to a huge one
+            self._chunks = []
+            raise tornado.web.HTTPError(413)
+        self._chunks.append(chunk)
+
+    async def _serve(self) -> None:
+        begun = time.monotonic()
+        self._call = Call("", deadline=begun + self._flags.rest_api_timeout_in_ms / 1e3)
+        failure: StatusError | None = None
+        _Api.in_flight += 1
+        self._running = asyncio.current_task()
+        try:
+            self._reply(200, await self._answer())
+        except Exception as error:
+            failure = from_exception(error)
+            if failure.code == Code.INTERNAL and not isinstance(error, StatusError):
+                log.exception("%s %s failed", self.request.method, self.request.path)
+            status = HTTP_STATUS.get(failure.code, 500)
+            self._reply(status, json.dumps({"error": failure.grpc_message}))
+        except asyncio.CancelledError:
+            failure = StatusError(Code.CANCELLED, "the client went away")
+        finally:
+            _Api.in_flight -= 1
+            # The original's label is the path's word, and nothing for status and metadata.
+            api = self._call.api.lower()
+            finished(self._call, failure, begun, entrypoint="REST", api=api, counted=True)
+
+    get = post = put = delete = patch = head = options = _serve
+
+    def on_connection_close(self) -> None:
+        running = getattr(self, "_running", None)
+        if running is not None:
+            running.cancel()
+
+    def _reply(self, status: int, body: str) -> None:
+        self.set_status(status, http.client.responses.get(status, "Client Closed Request"))
+        self.set_header("Content-Type", "application/json")
+        if self._flags.rest_api_enable_cors_support:
+            self.set_header("Access-Control-Allow-Origin", "*")
+            self.set_header("Access-Control-Allow-Methods", "POST, GET")
+            self.set_header("Access-Control-Allow-Headers", "Content-Type")
+        self.finish(body)
+
+    def write_error(self, status_code: int, **_: Any) -> None:
+        """What tornado found wrong by itself, such as a body over the limit."""
+        self._reply(status_code, json.dumps({"error": self._reason}))
+
+    async def _answer(self) -> str:
+        method, path = self.request.method, self.request.path
+        if method == "OPTIONS" and self._flags.rest_api_enable_cors_support:
+            return ""
+        if method == "POST" and (match := _PREDICTION.fullmatch(path)):
+            name, version, label, action = match.groups()
+            return await self._predict_api(name, version, label, action.lower())
+        if method == "GET" and (match := _STATUS.fullmatch(path)):
+            return self._status_api(*match.groups())
+        raise invalid(f"Malformed request: {method} {path}")
+
+    def _fill_spec(self, spec: Any, name: str, version: str | None, label: str | None) -> None:
+        spec.name = urllib.parse.unquote(name)
+        self._call.take(spec)
+        if version:
+            if int(version) >= 2**63:
+                raise invalid(f"Failed to convert version: {version} to numeric.")
+            spec.version.value = int(version)
+        if label:
+            spec.version_label = urllib.parse.unquote(label)
+
+    async def _predict_api(
+        self, name: str, version: str | None, label: str | None, action: str
+    ) -> str:
+        self._call.api = action.capitalize()
+        kinds: dict[str, Any] = {
+            "predict": predict_pb2.PredictRequest,
+            "classify": classification_pb2.ClassificationRequest,
+            "regress": regression_pb2.RegressionRequest,
+        }
+        request = kinds[action]()
+        self._fill_spec(request.model_spec, name, version, label)
+        document = json_tensors.parse(b"".join(self._chunks))
+        self._chunks = []
+        request.model_spec.signature_name = document.get("signature_name", "")
+        if action == "predict":
+            return await self._predict(request, document)
+        json_tensors.fill_examples(request.input, document, action)
+        if action == "classify":
+            response = await self._inference.classify(request, self._call)
+            return json_tensors.classifications(response.result)
+        regressed = await self._inference.regress(request, self._call)
+        return json_tensors.regressions(regressed.result)
+
+    async def _predict(self, request: predict_pb2.PredictRequest, document: Any) -> str:
+        with self._inference.models.use(request.model_spec) as model:
+            wanted = request.model_spec.signature_name or DEFAULT_SIGNATURE
+            if wanted not in model.signatures:
+                raise invalid(f'Serving signature name: "{wanted}" not found in signature def')
+            expected = dict(sorted(model.signatures[wanted].inputs.items()))
+        if not expected:
+            raise invalid(f"Failed to get input map for signature: {wanted}")
+        rows = json_tensors.fill_predict(request, document, expected)
+        response = await self._inference.predict(request, self._call)
+        return json_tensors.predictions(response, rows=rows)
+
+    def _status_api(
+        self, name: str | None, version: str | None, label: str | None, metadata: str | None
+    ) -> str:
+        if not name:
+            raise invalid("Missing model name in request.")
+        if metadata:
+            wanted = get_model_metadata_pb2.GetModelMetadataRequest(
+                metadata_field=["signature_def"]
+            )
+            self._fill_spec(wanted.model_spec, name, version, label)
+            return _metadata_json(self._inference.metadata(wanted))
+        request = get_model_status_pb2.GetModelStatusRequest()
+        self._fill_spec(request.model_spec, name, version, label)
+        return str(_json(self._inference.status(request)))
+
+
+def _json(message: Any) -> str:
+    text: str = json_format.MessageToJson(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True,
+        indent=1,
+    )  # fmt: skip
+    return text
+
+
+def _metadata_json(response: get_model_metadata_pb2.GetModelMetadataResponse) -> str:
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata["signature_def"].Unpack(signatures)
+    return (
+        f'{{\n"model_spec":{_json(response.model_spec)},\n"metadata": '
+        f'{{"signature_def": {_json(signatures)}}}\n}}\n'
+    )
