@@ -38,7 +38,8 @@ def connect(target: str = "local", *, models: Path = settings.MODELS, **options:
         target: `local` or `kubernetes`.
         models: the directory of models, which a container sees as `/models`.
         options: of the target. `local`: `port` and `rest_port`, the load balancer's (0: free
-            ones), and `logs`, a directory.
+            ones), and `logs`, a directory. `kubernetes`: `context`, which must be named, here or
+            in the environment's `TUTORIAL_CONTEXT`; see `kubernetes.KubernetesCluster`.
 
     Raises:
         SetupError: there is no such target, or something that it needs is missing.
@@ -49,12 +50,9 @@ def connect(target: str = "local", *, models: Path = settings.MODELS, **options:
 
         return LocalCluster(models, **options)
     if target == "kubernetes":
-        raise SetupError(
-            "the target 'kubernetes' isn't there yet",
-            cause="this version of the tutorial runs replicas on this machine only",
-            next_step="Use connect('local'). `kubectl apply -k manifests/base` puts the same "
-            "manifests on a cluster.",
-        )
+        from helpers.clusters.kubernetes import KubernetesCluster
+
+        return KubernetesCluster(models, **options)
     raise SetupError(
         f"there is no target {target!r}",
         cause="there are " + ", ".join(f"{name!r} ({what})" for name, what in TARGETS.items()),

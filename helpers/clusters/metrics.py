@@ -47,5 +47,14 @@ def requests(pod: Pod, path: str) -> int:
             cause=str(error),
             next_step="Its flags need --rest_api_port and --monitoring_config_file.",
         ) from error
+    return count(text)
+
+
+def count(text: str) -> int:
+    """How many requests a server's metrics say that it has answered, over all statuses.
+
+    Args:
+        text: in Prometheus' format.
+    """
     samples = (s for family in text_string_to_metric_families(text) for s in family.samples)
     return int(sum(s.value for s in samples if s.name in (_REQUESTS, f"{_REQUESTS}_total")))

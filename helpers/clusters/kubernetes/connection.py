@@ -1,0 +1,90 @@
+"""A connection to one kubeconfig context: a named one, and one that the tutorial may change."""
+
+from __future__ import annotations
+
+import os
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from kubernetes import client, config, dynamic
+from kubernetes.config import ConfigException
+
+from helpers.clusters.kubernetes.problems import translated
+from helpers.errors import SetupError
+
+ALLOWED = Path(__file__).with_name("contexts.txt")
+
+
+def allowed_contexts() -> list[str]:
+    """The patterns in `contexts.txt`, which the reader edits."""
+    lines = (line.split("#")[0].strip() for line in ALLOWED.read_text().splitlines())
+    return [line for line in lines if line]
+
+
+def choose_context(context: str | None, *, kubeconfig: str | None, confirmed: bool) -> str:
+    """The context to use, if it may be.
+
+    Args:
+        context: its name; None for the environment's `TUTORIAL_CONTEXT`. The kubeconfig's current
+            context is never taken: it is whatever was used last, which may be production.
+        kubeconfig: the file; None for `$KUBECONFIG` or `~/.kube/config`.
+        confirmed: use it although it isn't on the list in `contexts.txt`.
+
+    Raises:
+        SetupError: no context was named, there is none of that name, or it isn't on the list.
+    """
+    name = context or os.environ.get("TUTORIAL_CONTEXT", "")
+    try:
+        known = [entry["name"] for entry in config.list_kube_config_contexts(kubeconfig)[0]]
+    except ConfigException as error:
+        raise SetupError(
+            "there is no kubeconfig to connect with",
+            cause=str(error),
+            next_step="Make a cluster (`make cluster-up` prints its kubeconfig's path), and set "
+            "KUBECONFIG to that path.",
+        ) from error
+    listed = ", ".join(known) or "none"
+    if not name:
+        raise SetupError(
+            "no context was named",
+            cause=f"the kubeconfig has {listed}; the current one is never taken by itself, since "
+            "it may be a production cluster",
+            next_step='Name it: connect("kubernetes", context=…), or set TUTORIAL_CONTEXT.',
+        )
+    if name not in known:
+        raise SetupError(
+            f"the kubeconfig has no context {name!r}",
+            cause=f"it has {listed}",
+            next_step="Name one of these, or set KUBECONFIG to the file that has yours.",
+        )
+    if not confirmed and not any(fnmatchcase(name, pattern) for pattern in allowed_contexts()):
+        raise SetupError(
+            f"context {name!r} looks like a production cluster",
+            cause="it isn't on the list in helpers/clusters/kubernetes/contexts.txt",
+            next_step="Add it to that file if the tutorial may change things there, or pass "
+            "confirmed=True once.",
+        )
+    return name
+
+
+def connect_api(context: str, *, kubeconfig: str | None) -> client.ApiClient:
+    """A client of the context's API server, which has answered.
+
+    Raises:
+        SetupError: the credentials don't work.
+        ClusterError: nothing answers.
+    """
+    with translated(f"the cluster of context {context} can't be reached", context=context):
+        api = config.new_client_from_config(kubeconfig, context=context, persist_config=False)
+        # Three tries with no pause would only hide which one failed.
+        api.configuration.retries = False
+        api = client.ApiClient(api.configuration)
+        client.VersionApi(api).get_code(_request_timeout=15)
+        client.CoreV1Api(api).get_api_resources(_request_timeout=15)  # needs valid credentials
+    return api
+
+
+def dynamic_client(api: client.ApiClient, context: str) -> dynamic.DynamicClient:
+    """A client for resources of any kind; asks the API server which kinds there are."""
+    with translated(f"the cluster of context {context} doesn't say what it has", context=context):
+        return dynamic.DynamicClient(api)
