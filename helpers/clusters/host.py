@@ -37,7 +37,8 @@ def listener(port: int, what: str) -> socket.socket:
     try:
         return socket.create_server(("127.0.0.1", port), backlog=1024)
     except (OSError, OverflowError) as error:
-        cause = getattr(error, "strerror", None) or str(error)
+        number = getattr(error, "errno", None)
+        cause = os.strerror(number) if number else str(error)
         raise ClusterError(
             f"the load balancer can't listen on 127.0.0.1:{port} for {what}",
             cause=f"{cause}{_who_has(port)}",
