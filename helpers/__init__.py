@@ -3,7 +3,7 @@
 A module imports only from the floors below it (`tests/test_floors.py` checks that):
 
     1  errors, settings
-    2  photos, labels, stats, processor
+    2  photos, labels, stats, processor, addresses, protos
     3  export, client, load, container
     4  clusters
     5  plots, notebook, tutorial

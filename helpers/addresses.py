@@ -1,0 +1,66 @@
+"""Where servers are: `host:port`, one or several, and gRPC's names for them."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+
+from helpers.errors import ServerUnavailableError
+
+
+def target(address: str | Sequence[str]) -> str:
+    """The gRPC name of one server or of several.
+
+    Args:
+        address: `host:port`; or several, which become one name with several addresses, as a
+            headless Service has; or a name with a scheme, such as `dns:///host:port`, which is
+            left alone.
+
+    Raises:
+        ServerUnavailableError: an address isn't `host:port`, or its host has no IP address.
+    """
+    addresses = [address] if isinstance(address, str) else list(address)
+    if not addresses:
+        raise ServerUnavailableError(
+            "There is no address to send requests to",
+            next_step="Pass `host:port`, or the addresses of the replicas that are ready.",
+        )
+    if len(addresses) == 1:
+        return addresses[0] if ":/" in addresses[0] else _checked(addresses[0])
+    resolved = [resolve(a) for a in addresses]
+    scheme = "ipv6" if any(ip.version == 6 for ip, _ in resolved) else "ipv4"
+    return f"{scheme}:" + ",".join(
+        f"[{ip}]:{port}" if ip.version == 6 else f"{ip}:{port}" for ip, port in resolved
+    )
+
+
+def split(address: str) -> tuple[str, int]:
+    """`host:port` as a pair; raises ServerUnavailableError if it isn't one."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ServerUnavailableError(
+            f"{address!r} is not the address of a server",
+            cause="it isn't of the form host:port",
+            next_step="Pass one like 127.0.0.1:8500: the gRPC port, not the REST port.",
+        )
+    return host.strip("[]"), int(port)
+
+
+def resolve(address: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:
+    """The first IP address and the port of `host:port`; ServerUnavailableError if it has none."""
+    host, port = split(address)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ServerUnavailableError(
+            f"{address} can't be reached",
+            cause=f"{host} has no IP address ({error.strerror or error})",
+            next_step="Check the name, or pass an IP address.",
+        ) from error
+    return ipaddress.ip_address(found[0][4][0]), port
+
+
+def _checked(address: str) -> str:
+    split(address)
+    return address
