@@ -58,6 +58,13 @@ class Export:
         return self.weights == "random"
 
     @property
+    def caveat(self) -> str:
+        """What a page that shows this model's labels has to say of them; empty if nothing."""
+        if not self.labels_are_meaningless:
+            return ""
+        return "The weights are random, so the labels mean nothing. Shapes and speed are real."
+
+    @property
     def base_path(self) -> Path:
         """The model's directory, which holds its versions: a server's `--model_base_path`."""
         return self.path.parent
