@@ -145,6 +145,7 @@ def run(
                 dict(parameters or {}),
                 engine_name="tutorial",
                 kernel_name="python3",
+                language="python",
                 cwd=lesson.path.parent,
                 progress_bar=False,
                 environment=_environment(mark),

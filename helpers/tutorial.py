@@ -168,7 +168,7 @@ def _time(seconds: float) -> str:
 
 
 def _earlier(output: Path, found: Sequence[Lesson], ran: set[str]) -> list[dict[str, Any]]:
-    """What an earlier run left of notebooks that this one did not choose."""
+    """What an earlier run left of the notebooks that this one did not come to."""
     try:
         entries = json.loads((output / "results.json").read_text())["notebooks"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -190,7 +190,6 @@ def run(environ: Mapping[str, str], *, folder: Path, output: Path, console: Cons
     found = lessons.find(folder)
     chosen = lessons.choose(found, environ.get("NOTEBOOKS", ""))
     overrides = {lesson.number: lessons.from_environment(lesson, environ) for lesson in chosen}
-    earlier = _earlier(output, found, {lesson.number for lesson in chosen})
     said = {f"{k}={v}" for values in overrides.values() for k, v in values.items()}
     console.print(
         f"Running {len(chosen)} of {len(found)} notebooks"
@@ -198,6 +197,7 @@ def run(environ: Mapping[str, str], *, folder: Path, output: Path, console: Cons
         highlight=False,
     )
     outcomes = run_all(chosen, output=output, overrides=overrides, console=console)
+    earlier = _earlier(output, found, {outcome.lesson.number for outcome in outcomes})
     entries = sorted([*map(as_json, outcomes), *earlier], key=lambda entry: entry["number"])
     ok = len(outcomes) == len(chosen) and all(outcome.status == "ok" for outcome in outcomes)
     results = {
@@ -233,7 +233,7 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, environ: Mapping[str, str] = os.environ) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m helpers.tutorial", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -241,21 +241,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--notebooks", type=Path, default=settings.NOTEBOOKS, metavar="FOLDER")
     parser.add_argument("--output", type=Path, default=OUTPUT, metavar="FOLDER")
     options = parser.parse_args(arguments)
-    console = Console(soft_wrap=False)
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # errors are told by us, once
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)  # a log has no width of its own
+    for talkative in ("papermill", "asyncio"):  # errors are told by us, once
+        logging.getLogger(talkative).setLevel(logging.CRITICAL)
     # The kernel of this environment, not one of the same name that the user installed.
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         folder = options.notebooks.resolve()
         if options.strip:
             return strip([lesson.path for lesson in lessons.find(folder)], console=console)
-        return run(os.environ, folder=folder, output=options.output.resolve(), console=console)
+        return run(environ, folder=folder, output=options.output.resolve(), console=console)
     except (TutorialError, NotebookError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

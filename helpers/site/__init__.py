@@ -45,6 +45,9 @@ def build(output: Path, *, results: Mapping[str, Any], lessons: Sequence[Lesson]
         body = cells.render(chapter["node"], pages=pages, folder=output)
         chapter.update(body=body, do=body.do, learn=body.learn)
         chapter["picture"] = _write_picture(chapter, output)
+    for old in output.glob("[0-9][0-9]_*.html"):
+        if old.name not in pages.values():
+            old.unlink()
     environment = _environment()
     for position, chapter in enumerate(shown):
         neighbours = {
@@ -56,7 +59,7 @@ def build(output: Path, *, results: Mapping[str, Any], lessons: Sequence[Lesson]
         (output / chapter["page"]).write_text(html, encoding="utf-8")
     hero = _hero(shown, output)
     index = environment.get_template("front.html.j2")
-    html = index.render(chapters=chapters, results=results, hero=hero)
+    html = index.render(chapters=chapters, results=results, hero=hero, telling=_telling(chapters))
     _write_assets(output)
     (output / "index.html").write_text(html, encoding="utf-8")
 
@@ -120,6 +123,16 @@ def _hero(shown: Sequence[Mapping[str, Any]], output: Path) -> dict[str, str] | 
                 return {"src": f"pictures/hero.{ending}", "alt": alt or chapter["title"]}
     pictures = [chapter["picture"] for chapter in shown if chapter["picture"]]
     return pictures[-1] if pictures else None
+
+
+def _telling(chapters: Sequence[Mapping[str, Any]], *, most: int = 4) -> list[tuple[str, str]]:
+    """The headline numbers on top of the index: one of each notebook before a second of any."""
+    ranked = sorted(
+        (rank, position, pair)
+        for position, chapter in enumerate(chapters)
+        for rank, pair in enumerate(chapter["headlines"])
+    )
+    return [pair for _, _, pair in sorted(ranked[:most], key=lambda one: (one[1], one[0]))]
 
 
 def _environment() -> Environment:

@@ -21,7 +21,7 @@ from helpers.notebook import PUBLISHED, in_words
 
 TEMPLATES = Path(__file__).parent / "templates"
 FRAME = {"What you'll do": "do", "What you'll learn": "learn", "What you'll need": "need"}
-_NUMBER = re.compile(r"^[+\-−]?[\d.,]+\s*(%|×|[a-zA-Z/µ]{1,9})?$")  # noqa: RUF001 - as printed
+_NUMBER = re.compile(r"^[+\-−]?[\d.,]+(e[+-]?\d+)?\s*(%|×|m?s|µs|[kMG]i?B|img/s|images/s)?$")  # noqa: RUF001 - as printed
 _LONG = 30  # lines of a text output that are shown without scrolling
 
 
@@ -136,7 +136,8 @@ def _tables(soup: BeautifulSoup) -> None:
             body = [cell for cell in cells if cell.name == "td"]
             if body and all(_is_number(cell.get_text()) for cell in body):
                 for cell in cells:
-                    cell["class"] = " ".join([*filter(None, cell.get_attribute_list("class")), "number"])
+                    classes = filter(None, cell.get_attribute_list("class"))
+                    cell["class"] = " ".join([*classes, "number"])
 
 
 def _is_number(text: str) -> bool:
