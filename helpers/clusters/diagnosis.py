@@ -9,7 +9,7 @@ from pathlib import Path
 from helpers.clusters import arguments
 from helpers.clusters.schema import shown
 
-_LINES = 5
+_LINES, _LONGEST = 5, 300
 _EXPORT = "Run notebook 01, which exports the model there"
 
 # What a server says in its log, and what to do about it.
@@ -29,13 +29,25 @@ _KNOWN = (
         "It may have run out of memory: scale to fewer replicas, or close other programs.",
     ),
     (
+        r"data_loss|read less bytes|can't parse .*saved_model|checksum does not match",
+        "The model's files are damaged: remove that version and run notebook 01 again.",
+    ),
+    (
+        r"can't read (?:/|\.)|failed to open|batching_parameters_file|monitoring_config_file",
+        "Correct the file that the flag names; /etc/serving is the folder serving/.",
+    ),
+    (
         r"no module named",
         "Run `make setup`, and start Python or Jupyter from the environment that it makes.",
     ),
 )
-# Not worth a line in an error: progress, warnings that every start has, our own marks.
-_NOISE = re.compile(r"^\s*$|^\s*(?:File \"|\^+\s*$)|^\s{4,}\S|^(?:I|INFO|DEBUG)\b|^---\s|^WARNING:")
-_WORTH = re.compile(r"error|fail|fatal|could not|cannot|can't|no versions|not found|denied", re.I)
+# Not worth a line in an error: what every start writes (glog's and TensorFlow's information, that
+# there is no GPU), Python's call stack, our own marks.
+_NOISE = re.compile(
+    r"^\s*$|^---\s|^WARNING:|^\s{2,}\S|^Traceback|cuda|cuInit"
+    r"|^(?:\d{4}-\d\d-\d\d [\d:.,]+:? )?(?:I(?:\d{4})?|INFO|DEBUG)\b"
+)
+_WORTH = re.compile(r"error|fail|fatal|could not|cannot|can't|unknown|no versions|not found", re.I)
 
 
 def model_problem(flags: Sequence[str], models: Path) -> tuple[str, str]:
@@ -88,7 +100,7 @@ def model_problem(flags: Sequence[str], models: Path) -> tuple[str, str]:
 
 def telling_lines(log: str) -> list[str]:
     """The last few lines of a log that say what went wrong, or failing that the last few."""
-    lines = [line.rstrip() for line in log.splitlines()]
+    lines = [line.rstrip()[:_LONGEST] for line in log.splitlines()]
     kept = [line for line in lines if not _NOISE.search(line)]
     worth = [line for line in kept if _WORTH.search(line)]
     return (worth or kept)[-_LINES:]
