@@ -4,9 +4,11 @@ A module imports only from the floors below it (`tests/test_floors.py` checks th
 
     1  errors, settings
     2  photos, labels, stats, processor, addresses, protos
-    3  export, client, load, container
+    3  export, client, load, container, machine
     4  clusters
-    5  plots, notebook, tutorial
+    5  plots, notebook, preflight, lessons
+    6  runner, site
+    7  tutorial
 
 `helpers.model_server` is a wing of its own and imports nothing else from here.
 """
