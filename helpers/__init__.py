@@ -6,8 +6,8 @@ A module imports only from the floors below it (`tests/test_floors.py` checks th
     2  photos, labels, stats, processor, addresses, protos
     3  export, client, load, container, machine
     4  clusters
-    5  plots, notebook, preflight, lessons
-    6  runner, site
+    5  notebook, preflight, lessons
+    6  plots, runner, site
     7  tutorial
 
 `helpers.model_server` is a wing of its own and imports nothing else from here.
