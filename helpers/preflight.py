@@ -31,6 +31,7 @@ from helpers.machine import GIB, usable_cores, version
 from helpers.processor import processor_class
 
 OK, MISSING, WARNING = "OK", "missing", "warning"
+TARGETS = ("local", "kubernetes")
 LIMIT_S = 2.0  # for one check
 _ENGINES = ("docker", "podman", "nerdctl")
 _SPEEDS = {
@@ -53,6 +54,7 @@ class Check:
         found: what there is, in words.
         needed_for: which part of the tutorial uses it.
         what_to_do: the next step; empty when there is none.
+        needed_by: the targets that can't do without it.
     """
 
     name: str
@@ -60,6 +62,11 @@ class Check:
     found: str
     needed_for: str
     what_to_do: str = ""
+    needed_by: tuple[str, ...] = ()
+
+    def blocks(self, target: str) -> bool:
+        """Whether it has to be mended before the notebooks run on a target."""
+        return self.status == MISSING and target in self.needed_by
 
 
 class Found(NamedTuple):
@@ -74,22 +81,25 @@ class Found(NamedTuple):
 class _Task:
     name: str
     needed_for: str
+    needed_by: tuple[str, ...]
     find_out: Callable[[], Found]
 
 
 _TASKS: list[_Task] = []  # in the order of the table, which is that of this file
 
 
-def _check(name: str, *, needed_for: str) -> Callable[[Callable[[], Found]], Callable[[], Found]]:
+def _check(
+    name: str, *, needed_for: str, needed_by: tuple[str, ...] = ()
+) -> Callable[[Callable[[], Found]], Callable[[], Found]]:
     def register(find_out: Callable[[], Found]) -> Callable[[], Found]:
-        _TASKS.append(_Task(name, needed_for, find_out))
+        _TASKS.append(_Task(name, needed_for, needed_by, find_out))
         return find_out
 
     return register
 
 
-def run() -> tuple[Check, ...]:
-    """All checks, each in a thread of its own; one that is late is left behind, and says so."""
+def run(*, target: str = "local") -> tuple[Check, ...]:
+    """All checks, those first that block the target; one that is late is left behind."""
     answers: dict[str, Found] = {}
 
     def answer(task: _Task) -> None:
@@ -110,8 +120,8 @@ def run() -> tuple[Check, ...]:
     checks = []
     for task in _TASKS:
         status, found, to_do = answers.get(task.name, late)
-        checks.append(Check(task.name, status, found, task.needed_for, to_do))
-    return tuple(checks)
+        checks.append(Check(task.name, status, found, task.needed_for, to_do, task.needed_by))
+    return tuple(sorted(checks, key=lambda check: not check.blocks(target)))
 
 
 @dataclass(frozen=True)
@@ -168,7 +178,7 @@ def _output(*command: str) -> str | None:
     return answer.stdout.strip()
 
 
-@_check("Python", needed_for="everything")
+@_check("Python", needed_for="everything", needed_by=TARGETS)
 def python() -> Found:
     """The interpreter's version, and whether it is one of an environment of its own."""
     found = f"{platform.python_version()} in {sys.prefix}"
@@ -177,7 +187,7 @@ def python() -> Found:
     return Found(OK if fine else MISSING, found, to_do)
 
 
-@_check("Packages", needed_for="everything")
+@_check("Packages", needed_for="everything", needed_by=TARGETS)
 def packages() -> Found:
     """The direct dependencies of pyproject.toml against what is installed."""
     text = (settings.ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -258,7 +268,7 @@ def ports() -> Found:
     """Whether this process may listen on the loopback address, and the usual ports are free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-    taken = [port for port in (settings.GRPC_PORT, settings.REST_PORT) if not _is_free(port)]
+    taken = [port for port in (settings.GRPC_PORT, settings.REST_PORT) if _in_use(port)]
     if taken:
         found = f"{' and '.join(map(str, taken))} in use; free ones are taken instead"
     else:
@@ -266,14 +276,9 @@ def ports() -> Found:
     return Found(OK, found)
 
 
-def _is_free(port: int) -> bool:
+def _in_use(port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @_check("Container engine", needed_for="building the container")
@@ -291,7 +296,7 @@ def container_engine() -> Found:
     return Found(MISSING, "none of " + ", ".join(_ENGINES), to_do)
 
 
-@_check("kubectl", needed_for="TARGET=kubernetes")
+@_check("kubectl", needed_for="TARGET=kubernetes", needed_by=("kubernetes",))
 def kubectl() -> Found:
     """The command for Kubernetes clusters."""
     answer = _output("kubectl", "version", "--client", "--output=json")
@@ -300,7 +305,7 @@ def kubectl() -> Found:
     return Found(OK, json.loads(answer)["clientVersion"]["gitVersion"])
 
 
-@_check("Kubernetes contexts", needed_for="TARGET=kubernetes")
+@_check("Kubernetes contexts", needed_for="TARGET=kubernetes", needed_by=("kubernetes",))
 def contexts() -> Found:
     """The contexts of the kubeconfig; no cluster is spoken to."""
     files = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")

@@ -50,6 +50,17 @@ def test_the_rest_is_there_on_a_bare_machine(bare: Path) -> None:
     assert needed == {"Container engine", "kubectl", "Kubernetes contexts", "GPU"}
 
 
+def test_nothing_blocks_the_local_target_and_a_cluster_is_what_the_other_lacks(bare: Path) -> None:
+    checks = preflight.run()
+    blocked = {t: [c.name for c in checks if c.blocks(t)] for t in preflight.TARGETS}
+    assert blocked == {"local": [], "kubernetes": ["kubectl", "Kubernetes contexts"]}
+
+
+def test_what_blocks_the_target_comes_first(bare: Path) -> None:
+    names = [check.name for check in preflight.run(target="kubernetes")]
+    assert names[:2] == ["kubectl", "Kubernetes contexts"]
+
+
 def test_random_weights_are_a_warning_with_the_way_back(bare: Path) -> None:
     check = row("Trained weights")
     assert (check.status, check.what_to_do) == (WARNING, "Unset TUTORIAL_WEIGHTS for real labels.")
