@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
 from helpers.notebook import Picture, picture
@@ -108,12 +108,12 @@ def measures(ratios: Mapping[str, float]) -> Picture:
     figure, (axis,) = _axes(1, 1, size=(8, 0.5 * len(ratios) + 0.9))
     colours = [GREY if ratio < 1.03 else BLUE for ratio in ratios.values()]
     bars = axis.barh(list(ratios), list(ratios.values()), color=colours)
-    axis.bar_label(bars, fmt=" %.2f×")
+    axis.bar_label(bars, fmt=" %.2f×")  # noqa: RUF001
     axis.axvline(1, color="#333", linewidth=1)
     axis.invert_yaxis()
     axis.grid(visible=False)
     axis.set(title="Images per second ÷ plain export", xlim=(0, 1.15 * max(ratios.values())))
-    alt = "Images per second by measure: " + _listed(ratios, "×")
+    alt = "Images per second by measure: " + _listed(ratios, "×")  # noqa: RUF001
     return picture(figure, alt=alt)
 
 
@@ -247,8 +247,6 @@ def _axes(
             squeeze=False,
             layout="constrained",
         )
-    for axis in np.ravel(axes):
-        axis.yaxis.set_major_locator(MaxNLocator(5, integer=False))
     return figure, axes[0] if rows == 1 else axes
 
 
