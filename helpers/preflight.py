@@ -284,9 +284,7 @@ def _in_use(port: int) -> bool:
 @_check("Container engine", needed_for="building the container")
 def container_engine() -> Found:
     """Docker, Podman or nerdctl, and whether its daemon answers."""
-    for engine in _ENGINES:
-        if shutil.which(engine) is None:
-            continue
+    for engine in filter(shutil.which, _ENGINES):
         version = _output(engine, "version", "--format", "{{.Server.Version}}")
         if version:
             return Found(OK, f"{engine} {version}")

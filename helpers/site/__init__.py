@@ -6,7 +6,9 @@ Everything a page needs lies beside it: no script, style, font or picture comes 
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,37 @@ _FONTS = (
 )
 
 
+@dataclass(frozen=True)
+class Chapter:
+    """What the templates know of a notebook; `results.json` describes the values.
+
+    Args:
+        node: the executed notebook; None when there is none to show.
+        body: its content, or that of the notebook as committed when it wasn't run.
+        picture: `src` and `alt` of its picture; None when it has none.
+        headlines: value and label of the numbers that a reader looks for first.
+        values: name and value of all that it published.
+        meaningless: whether its labels stand on random weights.
+        earlier: whether it was run by an earlier call than the last.
+    """
+
+    number: str
+    title: str
+    file: str
+    page: str
+    status: str = "not run"
+    seconds: float = 0.0
+    finished: str = ""
+    error: Mapping[str, Any] | None = None
+    earlier: bool = False
+    node: Any = None
+    body: cells.Body | None = None
+    picture: Mapping[str, str] | None = None
+    headlines: tuple[tuple[str, str], ...] = ()
+    values: tuple[tuple[str, str], ...] = ()
+    meaningless: bool = False
+
+
 def build(output: Path, *, results: Mapping[str, Any], lessons: Sequence[Lesson]) -> None:
     """Writes index.html and a page for each notebook that was run.
 
@@ -36,101 +69,100 @@ def build(output: Path, *, results: Mapping[str, Any], lessons: Sequence[Lesson]
         results: what results.json holds.
         lessons: all notebooks there are, run or not, in order.
     """
-    entries = {entry["number"]: dict(entry) for entry in results["notebooks"]}
+    entries = {entry["number"]: entry for entry in results["notebooks"]}
     chapters = [_chapter(lesson, entries.get(lesson.number), output) for lesson in lessons]
-    shown = [chapter for chapter in chapters if chapter["node"] is not None]
-    pages = {chapter["file"]: chapter["page"] for chapter in shown}
+    pages = {chapter.file: chapter.page for chapter in chapters if chapter.node is not None}
     (output / "pictures").mkdir(parents=True, exist_ok=True)
-    for chapter in shown:
-        body = cells.render(chapter["node"], pages=pages, folder=output)
-        chapter.update(body=body, do=body.do, learn=body.learn)
-        chapter["picture"] = _write_picture(chapter, output)
+    chapters = [
+        replace(
+            chapter,
+            body=_body(chapter, lesson, pages=pages, folder=output),
+            picture=_write_picture(chapter, output) if chapter.node is not None else None,
+        )
+        for chapter, lesson in zip(chapters, lessons, strict=True)
+    ]
+    shown = [chapter for chapter in chapters if chapter.node is not None]
     for old in output.glob("[0-9][0-9]_*.html"):
         if old.name not in pages.values():
             old.unlink()
     environment = _environment()
-    for position, chapter in enumerate(shown):
-        neighbours = {
-            "before": shown[position - 1] if position else None,
-            "after": shown[position + 1] if position + 1 < len(shown) else None,
-        }
-        page = environment.get_template("page.html.j2")
-        html = page.render(chapter=chapter, chapters=chapters, results=results, **neighbours)
-        (output / chapter["page"]).write_text(html, encoding="utf-8")
-    hero = _hero(shown, output)
-    index = environment.get_template("front.html.j2")
-    html = index.render(chapters=chapters, results=results, hero=hero, telling=_telling(chapters))
+    page = environment.get_template("page.html.j2")
+    for before, chapter, after in zip([None, *shown[:-1]], shown, [*shown[1:], None], strict=True):
+        html = page.render(chapter=chapter, chapters=chapters, before=before, after=after)
+        (output / chapter.page).write_text(html, encoding="utf-8")
     _write_assets(output)
+    html = environment.get_template("front.html.j2").render(
+        chapters=chapters,
+        results=results,
+        hero=_hero(shown, output),
+        telling=_telling(chapters),
+    )
     (output / "index.html").write_text(html, encoding="utf-8")
 
 
-def _chapter(lesson: Lesson, entry: dict[str, Any] | None, output: Path) -> dict[str, Any]:
-    """What the templates know of a notebook."""
-    chapter: dict[str, Any] = {
-        "number": lesson.number,
-        "title": lesson.title,
-        "file": lesson.path.name,
-        "page": f"{lesson.path.stem}.html",
-        "node": None,
-        "status": "not run",
-        "learn": (),
-        "do": "",
-        "picture": None,
-        "headlines": [],
-        "values": [],
-    }
+def _chapter(lesson: Lesson, entry: Mapping[str, Any] | None, output: Path) -> Chapter:
+    name = lesson.path.name
+    chapter = Chapter(lesson.number, lesson.title, name, f"{lesson.path.stem}.html")
     if entry is None:
         return chapter
-    values = [(name, in_words(value)) for name, value in entry["published"].items()]
-    headlines = [(in_words(entry["published"][n]), label) for n, label in entry["labels"].items()]
-    chapter |= {
-        "status": entry["status"],
-        "seconds": entry["seconds"],
-        "finished": entry["finished"],
-        "error": entry["error"],
-        "earlier": entry.get("earlier", False),
-        "values": values,
-        "headlines": headlines,
-        "meaningless": entry["published"].get("weights") == "random",
-    }
-    executed = output / "notebooks" / lesson.path.name
+    published = {key: in_words(value) for key, value in entry["published"].items()}
+    node, executed = None, output / "notebooks" / name
     if entry["status"] != "skipped" and executed.exists():
-        try:
-            chapter["node"] = read(executed)
-        except NotebookError:  # cut off by Ctrl-C in the middle of a write
-            chapter["node"] = None
-    return chapter
+        with contextlib.suppress(NotebookError):  # cut off in the middle of a write
+            node = read(executed)
+    return replace(
+        chapter,
+        status=entry["status"],
+        seconds=entry["seconds"],
+        finished=entry["finished"],
+        error=entry["error"],
+        earlier=entry.get("earlier", False),
+        node=node,
+        headlines=tuple((published[key], label) for key, label in entry["labels"].items()),
+        values=tuple(published.items()),
+        meaningless=entry["published"].get("weights") == "random",
+    )
 
 
-def _write_picture(chapter: Mapping[str, Any], output: Path) -> dict[str, str] | None:
-    found = cells.cover(chapter["node"])
+def _body(
+    chapter: Chapter, lesson: Lesson, *, pages: Mapping[str, str], folder: Path
+) -> cells.Body | None:
+    try:
+        node = chapter.node if chapter.node is not None else read(lesson.path)
+    except NotebookError:
+        return None
+    return cells.render(node, pages=pages, folder=folder)
+
+
+def _write_picture(chapter: Chapter, output: Path) -> dict[str, str] | None:
+    found = cells.cover(chapter.node)
     if found is None:
         return None
     data, ending, alt = found
-    name = f"pictures/{chapter['number']}.{ending}"
+    name = f"pictures/{chapter.number}.{ending}"
     (output / name).write_bytes(data)
-    return {"src": name, "alt": alt or f"The last figure of “{chapter['title']}”"}
+    return {"src": name, "alt": alt or f"The last figure of “{chapter.title}”"}
 
 
-def _hero(shown: Sequence[Mapping[str, Any]], output: Path) -> dict[str, str] | None:
+def _hero(shown: Sequence[Chapter], output: Path) -> Mapping[str, str] | None:
     """The picture on top of the index: of a cell tagged `hero`, else the last notebook's."""
     for chapter in shown:
-        if any("hero" in tags(cell) for cell in chapter["node"].cells):
-            found = cells.cover(chapter["node"], tag="hero")
+        if any("hero" in tags(cell) for cell in chapter.node.cells):
+            found = cells.cover(chapter.node, tag="hero")
             if found is not None:
                 data, ending, alt = found
                 (output / f"pictures/hero.{ending}").write_bytes(data)
-                return {"src": f"pictures/hero.{ending}", "alt": alt or chapter["title"]}
-    pictures = [chapter["picture"] for chapter in shown if chapter["picture"]]
+                return {"src": f"pictures/hero.{ending}", "alt": alt or chapter.title}
+    pictures = [chapter.picture for chapter in shown if chapter.picture]
     return pictures[-1] if pictures else None
 
 
-def _telling(chapters: Sequence[Mapping[str, Any]], *, most: int = 4) -> list[tuple[str, str]]:
+def _telling(chapters: Sequence[Chapter], *, most: int = 4) -> list[tuple[str, str]]:
     """The headline numbers on top of the index: one of each notebook before a second of any."""
     ranked = sorted(
         (rank, position, pair)
         for position, chapter in enumerate(chapters)
-        for rank, pair in enumerate(chapter["headlines"])
+        for rank, pair in enumerate(chapter.headlines)
     )
     return [pair for _, _, pair in sorted(ranked[:most], key=lambda one: (one[1], one[0]))]
 

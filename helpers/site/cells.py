@@ -62,9 +62,9 @@ def render(node: Any, *, pages: Mapping[str, str], folder: Path) -> Body:
     for style in soup.select("style, script"):
         style.decompose()
     do, learn = _frame(soup)
+    _pictures(soup)
     steps = _headings(soup)
     _tables(soup)
-    _pictures(soup)
     _long_texts(soup)
     _links(soup, pages=pages, folder=folder)
     return Body(str(soup), steps, do, learn)

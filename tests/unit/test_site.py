@@ -1,0 +1,358 @@
+"""The pages are complete, honest, accessible, and need nothing from the net."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from helpers import lessons, settings, site
+from helpers.notebook import PUBLISHED
+
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+INTRODUCTION = """# Look at the shelf
+
+## What you'll do
+
+Look at *one* shelf.
+
+## What you'll learn
+
+- Count planks
+- Weigh them
+- Say so
+
+## What you'll need
+
+Two minutes.
+
+Before it: [the first](00_first.ipynb#1-step). Its code: [settings](../helpers/settings.py).
+"""
+SOLUTION = """## On your own
+
+<details><summary>Solution</summary>
+
+```python
+1 + 1
+```
+
+</details>
+
+## Next
+
+See [the net](https://example.org/page).
+"""
+
+
+def shown(data: dict[str, Any], **metadata: Any) -> Any:
+    return new_output("display_data", data=data, metadata=metadata)
+
+
+def published(name: str, value: Any, label: str = "") -> Any:
+    return shown({PUBLISHED: {"name": name, "value": value, "label": label}, "text/plain": "x"})
+
+
+def code(source: str, *outputs: Any, tags: tuple[str, ...] = ()) -> Any:
+    metadata = {"tags": list(tags)} if tags else {}
+    return new_code_cell(source, outputs=list(outputs), metadata=metadata, execution_count=1)
+
+
+def second_notebook() -> Any:
+    frame = (
+        '<div><style scoped>.dataframe {}</style><table border="1" class="dataframe"><thead><tr>'
+        "<th></th><th>label</th><th>images/s</th></tr></thead><tbody>"
+        "<tr><th>0</th><td>puppy</td><td>6.2</td></tr></tbody></table></div>"
+    )
+    cells = [
+        new_markdown_cell(INTRODUCTION),
+        code("SIZE = 3  # planks", tags=("parameters",)),
+        code("SIZE = 4", tags=("injected-parameters",)),
+        new_markdown_cell("## 1. Draw it\n\nA `figure`."),
+        code("draw()", shown({"image/png": PIXEL, "text/plain": "<Figure>"})),
+        code("again()", shown({"image/png": PIXEL}, **{"image/png": {"alt": "A plank"}})),
+        new_markdown_cell("## 2. Tell it\n\n### In full\n\n### In full"),
+        code("frame", shown({"text/html": frame, "text/plain": "frame"})),
+        code(
+            "talk()",
+            new_output("stream", name="stdout", text="\x1b[31m<b>\x1b[0m\n" * 40),
+            new_output("stream", name="stderr", text="I tensorflow: noise\nmore\n"),
+        ),
+        code(
+            "fail()",
+            new_output("error", ename="ValueError", evalue="<none>", traceback=["a", "b"]),
+            tags=("raises-exception",),
+        ),
+        code("publish()", published("planks", 23851784, "planks"), published("weights", "random")),
+        new_markdown_cell(SOLUTION),
+    ]
+    return new_notebook(cells=cells)
+
+
+def entry(number: str, file: str, status: str, **more: Any) -> dict[str, Any]:
+    return {
+        "number": number,
+        "file": file,
+        "status": status,
+        "seconds": 80.4,
+        "finished": "2026-11-22T12:00:00+00:00",
+        "published": {},
+        "labels": {},
+        "error": None,
+    } | more
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of a run: one notebook failed, one is fine, one was skipped, one was not chosen."""
+    root = tmp_path_factory.mktemp("site")
+    output, notebooks = root / "out", root / "notebooks"
+    (output / "notebooks").mkdir(parents=True)
+    notebooks.mkdir()
+    first = new_notebook(cells=[new_markdown_cell("# Fail\n\n## 1. Step"), code("1 / 0")])
+    contents = {
+        "00_first.ipynb": first,
+        "01_second.ipynb": second_notebook(),
+        "02_third.ipynb": new_notebook(cells=[new_markdown_cell("# Skip")]),
+        "03_fourth.ipynb": new_notebook(cells=[new_markdown_cell("# Wait & see")]),
+    }
+    for name, node in contents.items():
+        nbformat.write(node, notebooks / name)
+    for name in ("00_first.ipynb", "01_second.ipynb"):
+        nbformat.write(contents[name], output / "notebooks" / name)
+    (output / "09_old.html").write_text("of a notebook that is gone")
+    place = {"cell": 1, "step": "1. Step", "source": "1 / 0"}
+    failure = place | {"kind": "ZeroDivisionError", "message": "division <by> zero"}
+    values = {"planks": 23851784, "weights": "random"}
+    results = {
+        "finished": "2026-11-22T12:05:00+00:00",
+        "ok": False,
+        "seconds": 161.0,
+        "machine": {
+            "system": "Linux",
+            "architecture": "x86_64",
+            "processor_class": "avx2",
+            "cores": 2,
+            "memory_gib": 24.0,
+        },
+        "versions": {"python": "3.11.7"},
+        "notebooks": [
+            entry("00", "00_first.ipynb", "failed", error=failure),
+            entry(
+                "01", "01_second.ipynb", "ok", published=values, labels={"planks": "planks in all"}
+            ),
+            entry(
+                "02", "02_third.ipynb", "skipped", error={"message": "needs notebook 00"}, seconds=0
+            ),
+        ],
+    }
+    (output / "results.json").write_text(json.dumps(results))
+    site.build(output, results=results, lessons=lessons.find(notebooks))
+    return output
+
+
+@pytest.fixture(scope="module")
+def index(folder: Path) -> BeautifulSoup:
+    return BeautifulSoup((folder / "index.html").read_text(), "html.parser")
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> BeautifulSoup:
+    return BeautifulSoup((folder / "01_second.html").read_text(), "html.parser")
+
+
+def text(tag: Any) -> str:
+    return " ".join(tag.get_text().split())
+
+
+def test_there_is_a_page_for_each_notebook_that_ran_and_no_old_one(folder: Path) -> None:
+    names = sorted(path.name for path in folder.glob("*.html"))
+    assert names == ["00_first.html", "01_second.html", "index.html"]
+
+
+def test_nothing_is_loaded_from_the_net(folder: Path) -> None:
+    loaded = [
+        tag.get("src") or tag.get("href")
+        for path in folder.glob("*.html")
+        for tag in BeautifulSoup(path.read_text(), "html.parser").select(
+            "[src], link[href], use[href], object, iframe"
+        )
+    ]
+    style = (folder / "style.css").read_text()
+    loaded += re.findall(r"url\(\"?([^)\"]{1,30})", style) + re.findall(r"@import.*", style)
+    assert [url for url in loaded if not re.match(r"data:|pictures/|style\.css$", url)] == []
+
+
+def test_every_file_that_a_page_names_is_there(folder: Path) -> None:
+    gone = [
+        f"{path.name}: {url}"
+        for path in folder.glob("*.html")
+        for tag in BeautifulSoup(path.read_text(), "html.parser").select("[href], img[src]")
+        for url in [str(tag.get("href") or tag.get("src")).split("#")[0]]
+        if url and not re.match(r"data:|https:", url) and not (folder / url).exists()
+    ]
+    assert gone == []
+
+
+def test_every_anchor_that_a_page_names_is_there(page: BeautifulSoup) -> None:
+    ids = [tag["id"] for tag in page.select("[id]")]
+    wanted = {str(tag["href"])[1:] for tag in page.select("a[href^='#']")}
+    assert len(ids) == len(set(ids))
+    assert wanted - set(ids) == set()
+
+
+@pytest.mark.parametrize("name", ["index.html", "00_first.html", "01_second.html"])
+def test_headings_are_in_order_from_a_single_first_one(folder: Path, name: str) -> None:
+    soup = BeautifulSoup((folder / name).read_text(), "html.parser")
+    levels = [int(tag.name[1]) for tag in soup.find_all(re.compile(r"h[1-6]$"))]
+    assert levels.count(1) == 1 == levels[0]
+    assert [b - a for a, b in itertools.pairwise(levels) if b - a > 1] == []
+
+
+@pytest.mark.parametrize("name", ["index.html", "00_first.html", "01_second.html"])
+def test_every_picture_has_words_or_is_beside_them(folder: Path, name: str) -> None:
+    soup = BeautifulSoup((folder / name).read_text(), "html.parser")
+    silent = [i for i in soup.find_all("img") if not i.get("alt") and not i.find_parent("a")]
+    assert silent == []
+
+
+def test_a_picture_keeps_its_own_words_or_gets_those_of_its_step(page: BeautifulSoup) -> None:
+    words = [image["alt"] for image in page.select("article img")]
+    assert words == ["Figure of the step “1. Draw it”", "A plank"]
+
+
+def test_a_failed_run_is_told_on_top_of_its_page(folder: Path) -> None:
+    soup = BeautifulSoup((folder / "00_first.html").read_text(), "html.parser")
+    banner = text(soup.select_one(".banner.bad"))
+    assert "It stopped at code cell 1, under “1. Step”" in banner
+    assert "ZeroDivisionError division <by> zero" in banner
+
+
+def test_the_index_tells_what_did_not_finish_and_why(index: BeautifulSoup) -> None:
+    banner = text(index.select_one(".banner.bad"))
+    assert "2 of 4 notebooks did not finish." in banner
+    assert "02 Skip was not run: it needs notebook 00." in banner
+
+
+def test_random_weights_are_told_on_the_page_and_on_the_index(
+    page: BeautifulSoup, index: BeautifulSoup, folder: Path
+) -> None:
+    words = "abels are meaningless in this run"
+    assert words in text(page.select_one(".banner"))
+    assert words in text(index.select(".card")[1])
+    assert words not in (folder / "00_first.html").read_text()
+
+
+def test_the_index_lists_every_notebook_with_what_is_learned(index: BeautifulSoup) -> None:
+    titles = [text(card.h3) for card in index.select(".card")]
+    assert titles == ["Fail", "Look at the shelf", "Skip", "Wait & see"]
+    learned = [text(item) for item in index.select(".card .learn li")]
+    assert learned == ["Count planks", "Weigh them", "Say so"]
+
+
+def test_the_index_has_the_headline_numbers(index: BeautifulSoup) -> None:
+    assert text(index.select_one(".telling")) == "planks in all 23,851,784"
+
+
+def test_the_picture_of_a_notebook_is_its_last_figure(folder: Path) -> None:
+    assert (folder / "pictures/01.png").read_bytes() == base64.b64decode(PIXEL)
+
+
+def test_pages_lead_to_the_next_and_back(page: BeautifulSoup) -> None:
+    before, after = page.select(".turn a")
+    assert (before["href"], after["href"]) == ("00_first.html", "index.html")
+
+
+def test_contents_name_the_steps_and_not_the_frame(page: BeautifulSoup) -> None:
+    steps = [text(link) for link in page.select(".side .steps a")]
+    assert steps == ["1. Draw it", "2. Tell it", "On your own", "Next"]
+
+
+def test_links_between_notebooks_lead_to_pages_and_others_into_the_clone(
+    page: BeautifulSoup, folder: Path
+) -> None:
+    links = {link.get_text(): str(link["href"]) for link in page.select("article .frame a")}
+    assert links["the first"] == "00_first.html#1-step"
+    assert (folder / links["settings"]).resolve() == settings.ROOT / "helpers/settings.py"
+
+
+def test_parameters_are_folded_and_those_of_the_run_said_to_be(page: BeautifulSoup) -> None:
+    assert [text(one.summary) for one in page.select(".folded")] == [
+        "Parameters",
+        "Parameters of this run",
+    ]
+
+
+def test_log_lines_are_folded_and_counted(page: BeautifulSoup) -> None:
+    assert text(page.select_one(".log summary")) == "2 log lines"
+
+
+def test_a_long_output_can_be_scrolled_by_keyboard(page: BeautifulSoup) -> None:
+    assert page.select_one("pre.long")["tabindex"] == "0"
+
+
+def test_outputs_are_escaped_and_their_colours_kept(page: BeautifulSoup) -> None:
+    assert str(page.select_one("pre.long span")) == '<span class="ansi-red-fg">&lt;b&gt;</span>'
+
+
+def test_an_error_on_purpose_is_calm_and_its_traceback_folded(page: BeautifulSoup) -> None:
+    error = page.select_one(".error")
+    assert text(error.p) == "ValueError <none>"
+    assert error["class"] == ["error"]
+    assert text(error.details.pre) == "a b"
+
+
+def test_numbers_in_tables_are_aligned_and_the_frames_own_style_is_gone(
+    page: BeautifulSoup,
+) -> None:
+    table = page.select_one("article table.dataframe")
+    assert [text(cell) for cell in table.select(".number")] == ["images/s", "6.2"]
+    assert page.select("article style") == []
+
+
+def test_a_published_value_reads_as_words_between_the_outputs(page: BeautifulSoup) -> None:
+    assert [text(line) for line in page.select("p.published")] == [
+        "planks 23,851,784",
+        "weights random",
+    ]
+
+
+def test_a_solution_is_folded_and_its_code_highlighted(page: BeautifulSoup) -> None:
+    (solution,) = page.select(".prose details")
+    assert text(solution.summary) == "Solution"
+    assert text(solution.select_one(".highlight")) == "1 + 1"
+
+
+def contrast(first: str, second: str) -> float:
+    """WCAG 2's contrast of two colours `#rrggbb`."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(first), luminance(second)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_text_stands_out_from_what_is_behind_it(folder: Path, scheme: int) -> None:
+    style = (folder / "style.css").read_text()
+    blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    colour = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", blocks[scheme]))
+    texts = ["ink", "soft", "accent", "bad", "good", "warm"]
+    pairs = [(name, behind) for name in texts for behind in ("paper", "panel")]
+    pairs += [(name, "panel") for name in colour if name.startswith("code-")]
+    pairs += [("ink", "warm-paper"), ("ink", "bad-paper"), ("bad", "bad-paper")]
+    weak = {pair: c for pair in pairs if (c := contrast(colour[pair[0]], colour[pair[1]])) < 4.5}
+    assert weak == {}  # WCAG 2.2, level AA
