@@ -18,8 +18,6 @@ from helpers.errors import ManifestError
 
 # Quantities may be written without quotes (`cpu: 1`), unlike every other string.
 _QUANTITIES = {"limits", "requests", "sizeLimit", "divisor", "capacity"}
-_SCALARS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,)}
-_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a string"}
 
 
 class _Loader(yaml.SafeLoader):
@@ -87,10 +85,24 @@ def check(resource: dict[str, Any], path: Path, model: str) -> None:
     Raises:
         ManifestError: names the file, the field and what may stand there.
     """
-    for field, expected in (("kind", model.removeprefix("V1")), ("apiVersion", None)):
-        if field not in resource or (expected and resource[field] != expected):
-            raise wrong(path, field, f"is {resource.get(field)!r}", f"Write `{field}: {expected}`.")
-    _check(resource, model, path, "")
+    from kubernetes import client  # half a second, so only when there is something to check
+    from pydantic import ValidationError
+
+    kind = model.removeprefix("V1")
+    if resource.get("kind") != kind:
+        raise wrong(path, "kind", f"it is {resource.get('kind')!r}", f"Write `kind: {kind}`.")
+    try:
+        known = getattr(client, model).model_validate(resource)
+    except ValidationError as error:
+        found = [each for each in error.errors() if not _is_quantity(each)]
+        if found:
+            # A field that is written wrong is often missing too: the first is what to correct.
+            first = min(found, key=lambda each: each["type"] != "extra_forbidden")
+            raise _in_words(first, path, model) from error
+        return
+    extra = _unknown(resource, known.model_dump(by_alias=True, exclude_unset=True), ())
+    if extra:  # the Python client's own spelling, period_seconds, which the API doesn't know
+        raise _in_words({"type": "extra_forbidden", "loc": extra}, path, model)
 
 
 def wrong(path: Path, field: str, cause: str, next_step: str) -> ManifestError:
@@ -98,62 +110,53 @@ def wrong(path: Path, field: str, cause: str, next_step: str) -> ManifestError:
     return ManifestError(f"{shown(path)}: {field}", cause=cause, next_step=next_step)
 
 
-def _check(value: Any, kind: str, path: Path, where: str) -> None:
-    if value is None or kind in ("object", "datetime"):
-        return
-    if inner := re.fullmatch(r"(?:list|List)\[(.+)\]", kind):
-        _expect(isinstance(value, list), path, where, value, "a list: lines that start with `- `")
-        for index, item in enumerate(value):
-            _check(item, inner[1], path, f"{where}[{index}]")
-    elif inner := re.fullmatch(r"(?:dict[\[(]|Dict\[)str, *(.+)[\])]", kind):
-        _expect(isinstance(value, dict), path, where, value, "fields with values")
-        for key, item in value.items():
-            quantity = where.rpartition(".")[2] in _QUANTITIES and isinstance(item, (int, float))
-            if not quantity:
-                _check(item, inner[1], path, f"{where}.{key}")
-    elif kind == "str":
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not (number and where.rpartition(".")[2] in _QUANTITIES):
-            fix = f', so quote it: "{str(value).lower()}"' if not _nested(value) else ""
-            _expect(isinstance(value, str), path, where, value, _WORDS["str"] + fix)
-    elif kind in _SCALARS:
-        right = isinstance(value, _SCALARS[kind]) and (kind == "bool") == isinstance(value, bool)
-        _expect(right, path, where, value, _WORDS[kind])
-    else:
-        _check_fields(value, kind, path, where)
+def _in_words(error: Any, path: Path, model: str) -> ManifestError:
+    """The error of a field, from how pydantic describes it."""
+    where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error["loc"]).lstrip(".")
+    if error["type"] == "extra_forbidden":
+        known = _fields(model, error["loc"][:-1])
+        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+        return wrong(path, where, "Kubernetes knows no such field here", hint)
+    if error["type"] == "missing":
+        return wrong(path, where, "it is required", "Add it.")
+    value = error["input"]
+    shown_value = "a list or has fields" if isinstance(value, (dict, list)) else repr(value)
+    expected = error["msg"].removeprefix("Input should be ")
+    hint = f"It has to be {expected}"
+    if error["type"] == "string_type" and not isinstance(value, (dict, list)):
+        hint += f', so quote it: "{str(value).lower()}"'
+    return wrong(path, where, f"it is {shown_value}", f"{hint}.")
 
 
-def _check_fields(value: Any, kind: str, path: Path, where: str) -> None:
-    """Checks the fields of an object: their names, those that are required, their values."""
-    from kubernetes import client  # half a second, so only when there is something to check
-
-    model = getattr(client, kind)
-    _expect(isinstance(value, dict), path, where, value, "fields with values")
-    fields = {field: name for name, field in model.attribute_map.items()}
-    prefix = f"{where}." if where else ""
-    for field in value:
-        if field not in fields:
-            near = difflib.get_close_matches(str(field), list(fields), n=1)
-            hint = (
-                f"Did you mean {near[0]}?" if near else f"There are: {', '.join(sorted(fields))}."
-            )
-            raise wrong(path, f"{prefix}{field}", "Kubernetes knows no such field here", hint)
-    try:
-        # Validates that what is required is there; of the values, only that they aren't None.
-        model(**{fields[field]: item for field, item in value.items()})
-    except ValueError as error:
-        missing = re.search(r"`(\w+)`, must not be `None`", str(error))
-        field = model.attribute_map.get(missing[1], missing[1]) if missing else where
-        raise wrong(path, f"{prefix}{field}", "it is required", "Add it.") from error
-    for field, item in value.items():
-        _check(item, model.openapi_types[fields[field]], path, f"{prefix}{field}")
+def _is_quantity(error: Any) -> bool:
+    """Whether it is about a number where the API takes a quantity: it may do without quotes."""
+    number = isinstance(error["input"], (int, float)) and not isinstance(error["input"], bool)
+    return number and error["type"] == "string_type" and bool(_QUANTITIES & {*error["loc"][-2:]})
 
 
-def _nested(value: Any) -> bool:
-    return isinstance(value, (dict, list))
+def _unknown(value: Any, known: Any, where: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Where a field is that got lost on the way through the schema; empty when none did."""
+    if isinstance(value, dict) and isinstance(known, dict):
+        for field, inner in value.items():
+            if field not in known and inner is not None:
+                return (*where, field)
+            if deeper := _unknown(inner, known.get(field), (*where, field)):
+                return deeper
+    if isinstance(value, list) and isinstance(known, list):
+        for index, (inner, other) in enumerate(zip(value, known, strict=True)):
+            if deeper := _unknown(inner, other, (*where, index)):
+                return deeper
+    return ()
 
 
-def _expect(right: bool, path: Path, where: str, value: Any, words: str) -> None:
-    if not right:
-        found = "fields with values" if isinstance(value, dict) else repr(value)
-        raise wrong(path, where, f"it is {found}", f"It has to be {words}.")
+def _fields(model: str, loc: tuple[str | int, ...]) -> list[str]:
+    """The fields that the schema has at a place of a resource."""
+    from kubernetes import client
+
+    for part in loc:
+        if isinstance(part, str):
+            schema = getattr(client, model)
+            ours = {field: name for name, field in schema.attribute_map.items()}
+            model = re.sub(r"^List\[(.+)\]$", r"\1", schema.openapi_types[ours[part]])
+    return sorted(getattr(client, model).attribute_map.values())
