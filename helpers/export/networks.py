@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from .. import photos
 from ..settings import CLASS_COUNT, IMAGE_SIZE
-from .runtime import keras, np
+from .runtime import keras, np, tf
+from .signatures import preprocess
 
-NETWORKS = ("inception_v3", "light")
+# Softmax over 1000 classes makes about 0.9 of this logit, where random ones stay below 4.
+_SAMPLE_LOGIT = 10.0
 
 
 def build(network: str) -> keras.Model:
@@ -16,21 +19,45 @@ def build(network: str) -> keras.Model:
     """
     if network == "inception_v3":
         return keras.applications.InceptionV3(weights=None)
-    photos = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
-    pixels = keras.layers.MaxPooling2D(1, strides=37)(photos)
+    pictures = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
+    pixels = keras.layers.MaxPooling2D(1, strides=37)(pictures)
     scores = keras.layers.Dense(CLASS_COUNT, activation="softmax", name="predictions")
-    return keras.Model(photos, scores(keras.layers.Flatten()(pixels)), name="light")
+    return keras.Model(pictures, scores(keras.layers.Flatten()(pixels)), name="light")
 
 
 def randomize(model: keras.Model, *, seed: int) -> None:
-    """Give a model random weights that depend on the seed alone, the same on every machine.
+    """Give a model random weights that follow from the seed, on every machine the same.
 
     Kernels are drawn as He et al. do for ReLU (https://arxiv.org/abs/1502.01852), so that signals
-    neither die nor grow over 48 layers. Keras's initializers would do, but draw from generators
-    that are global to the process, and ones that a release of TensorFlow may change.
+    neither die nor grow over 48 layers; batch normalization gets statistics that leave no layer
+    as it was, so that a form which folds them wrongly is found out. NumPy draws them: Keras's
+    initializers use generators that are global to the process.
     """
     random = np.random.default_rng(seed)
+    draw = {
+        "kernel": lambda shape: random.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape),
+        "beta": lambda shape: random.normal(0, 0.1, shape),
+        "moving_mean": lambda shape: random.normal(0, 0.1, shape),
+        "moving_variance": lambda shape: random.uniform(0.8, 1.25, shape),
+    }
     for variable in model.variables:
-        if variable.name == "kernel":
-            deviation = np.sqrt(2 / np.prod(variable.shape[:-1]))
-            variable.assign(random.standard_normal(variable.shape, np.float32) * deviation)
+        if variable.name in draw:
+            variable.assign(draw[variable.name](variable.shape))
+    if model.name == "inception_v3":
+        _tell_samples_apart(model, random)
+
+
+def _tell_samples_apart(model: keras.Model, random: np.random.Generator) -> None:
+    """Set the last layer so that each sample photo gets a class of its own, drawn by lot.
+
+    Random layers make all photos alike: one class would win for every photo, by so little that
+    a comparison of two forms of the model would find nothing, or find rounding. With this, the
+    answers are as clear as a trained network's; the labels mean nothing all the same.
+    """
+    pictures = preprocess(tf.constant([photo.data for photo in photos.samples()]))
+    before_last, last = keras.Model(model.input, model.layers[-2].output), model.layers[-1]
+    features = before_last(pictures, training=False).numpy()
+    kernel, bias = last.get_weights()
+    classes = random.choice(CLASS_COUNT, len(features), replace=False)
+    kernel[:, classes] = _SAMPLE_LOGIT * np.linalg.pinv(features)
+    last.set_weights([kernel, bias])

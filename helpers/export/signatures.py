@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from .. import labels
 from ..settings import (
     CENTRAL_CROP,
     CLASSES_OUTPUT,
@@ -52,7 +53,7 @@ def top_five(probabilities: tf.Tensor) -> dict[str, tf.Tensor]:
     in the graph as a constant: no table that the loader would have to initialize, no asset file.
     """
     scores, indices = tf.math.top_k(probabilities, k=TOP_K)
-    return {CLASSES_OUTPUT: tf.gather(tf.constant(_names()), indices), SCORES_OUTPUT: scores}
+    return {CLASSES_OUTPUT: tf.gather(tf.constant(labels.names()), indices), SCORES_OUTPUT: scores}
 
 
 def photos_of(examples: tf.Tensor) -> tf.Tensor:
@@ -85,11 +86,3 @@ def write_plain(model: keras.Model, directory: Path) -> None:
         input_signature=[tf.TensorSpec([None], tf.string, name=CLASSIFY_INPUT)],
     )
     archive.write_out(str(directory), verbose=False)
-
-
-def _names() -> tuple[str, ...]:
-    try:
-        from ..labels import names
-    except ImportError:  # until labels.py is there
-        return tuple(f"class {index}" for index in range(1000))
-    return names()
