@@ -27,7 +27,7 @@ def merge(flags: Sequence[str], overriding: Sequence[str]) -> list[str]:
         overriding: the same; new names are added at the end.
     """
     named = dict(_named(flags))
-    named.update(_named(overriding))
+    named.update(_named([overriding] if isinstance(overriding, str) else overriding))
     return [token for tokens in named.values() for token in tokens]
 
 

@@ -76,7 +76,7 @@ class Link:
                 raise self.lost() from error
             return number
 
-    def wait(self, number: int, timeout_s: float = 10.0) -> dict[str, Any]:
+    def wait(self, number: int, timeout_s: float = 60.0) -> dict[str, Any]:
         """The first state in which a command is carried out.
 
         Raises:

@@ -283,7 +283,11 @@ class LocalCluster:
 
     def _raise_if_hopeless(self, pods: list[dict[str, Any]], wanted: int) -> None:
         """Raises when waiting longer can't help: no model to load, or a server that ended."""
-        unready = [pod for pod in pods if pod["current"] and not pod["ready"]]
+        unready = [
+            pod
+            for pod in pods
+            if pod["current"] and not pod["ready"] and pod["status"] != "Terminating"
+        ]
         if not unready or not wanted:
             return
         failed = [pod for pod in unready if pod["failed"]]

@@ -19,8 +19,8 @@ from helpers.clusters import arguments, launch, probes
 from helpers.clusters.manifest import PodTemplate, Probe
 
 # Below the ports that Linux and macOS give to outgoing connections, which could take one between
-# our finding it free and the server's listening on it.
-_PORTS = range(15_000, 32_768)
+# our finding it free and the server's listening on it; and below Kubernetes' NodePorts.
+_PORTS = range(15_000, 30_000)
 _PORT_TRIES = 5
 # The kubelet's: at once, then 10 s, doubled each time up to 5 min, forgotten after 10 min of work.
 _BACKOFF_S, _BACKOFF_MOST_S, _BACKOFF_FORGOTTEN_S = 10.0, 300.0, 600.0

@@ -52,6 +52,10 @@ class ControlPlane:
             before, self._wanted = self._wanted["revision"], command
             if command["revision"] != before:
                 self._revision = Revision.of(command["revision"])
+            # Whoever applies again has mended something: that isn't to wait for the back-off.
+            for replica in self._replicas:
+                if replica.failed and not replica.stopping:
+                    self._end(replica)
         else:
             self._wanted |= command
         self._changed.set()

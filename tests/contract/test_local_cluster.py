@@ -23,7 +23,7 @@ import pytest
 import yaml
 
 from helpers import settings
-from helpers.clusters import Pod, connect, metrics
+from helpers.clusters import Pod, connect, metrics, supervisor
 from helpers.clusters.local import LocalCluster
 from helpers.errors import ClusterError, ManifestError, NotReadyError, SetupError
 
@@ -258,6 +258,19 @@ def test_a_startup_probe_that_gives_up_ends_the_wait(cluster: LocalCluster, tmp_
         cluster.wait_until_ready(600)
 
 
+def test_applying_again_after_a_failure_starts_anew(cluster: LocalCluster, tmp_path: Path) -> None:
+    mended = tmp_path / "mended"
+    hook = {"exec": {"command": ["test", "-e", str(mended)]}, "periodSeconds": 1}
+    probes = {"startupProbe": hook | {"failureThreshold": 1}, "livenessProbe": None}
+    folder = manifests(tmp_path / "m", **probes)
+    cluster.apply(folder, replicas=1)
+    with pytest.raises(NotReadyError):
+        cluster.wait_until_ready(600)
+    mended.touch()
+    cluster.apply(folder, replicas=1)
+    assert [pod.ready for pod in cluster.wait_until_ready(30)] == [True]
+
+
 @pytest.mark.parametrize(
     "probe",
     [
@@ -321,6 +334,22 @@ def test_nothing_is_left_after_delete(two: LocalCluster) -> None:
     there = two.leftovers()
     two.delete()
     assert sum(f"process {pid}:" in line for line in there for pid in pids) == 2
+    assert two.leftovers() == []
+
+
+def test_what_an_ended_session_left_behind_is_found_and_deleted(two: LocalCluster) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    mark = {supervisor.MARK: ended.stdout.strip()}
+    program = [sys.executable, "-c", "import signal; signal.pause()"]
+    with subprocess.Popen(program, env=os.environ | mark) as orphan:
+        until(lambda: any(f"process {orphan.pid}:" in line for line in two.leftovers()))
+        two.delete()
+        assert not running(orphan.pid)
     assert two.leftovers() == []
 
 
