@@ -24,6 +24,7 @@ _HERE = Path(__file__).parent
 # Family, style, the weights that the variable font has, file. Latin subsets; licence: OFL.txt.
 _FONTS = (
     ("Source Serif 4", "normal", "200 900", "source-serif-4-latin-wght-normal.woff2"),
+    ("Source Serif 4", "italic", "200 900", "source-serif-4-latin-wght-italic.woff2"),
     ("Source Sans 3", "normal", "200 900", "source-sans-3-latin-wght-normal.woff2"),
     ("Source Sans 3", "italic", "200 900", "source-sans-3-latin-wght-italic.woff2"),
     ("Source Code Pro", "normal", "200 900", "source-code-pro-latin-wght-normal.woff2"),
@@ -163,6 +164,7 @@ def _telling(chapters: Sequence[Chapter], *, most: int = 4) -> list[tuple[str, s
         (rank, position, pair)
         for position, chapter in enumerate(chapters)
         for rank, pair in enumerate(chapter.headlines)
+        if pair[0].lstrip("-")[:1].isdigit()  # words don't stand large
     )
     return [pair for _, _, pair in sorted(ranked[:most], key=lambda one: (one[1], one[0]))]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import os
 import re
 import warnings
@@ -22,7 +23,7 @@ from helpers.notebook import PUBLISHED, in_words
 TEMPLATES = Path(__file__).parent / "templates"
 FRAME = {"What you'll do": "do", "What you'll learn": "learn", "What you'll need": "need"}
 _NUMBER = re.compile(r"^[+\-−]?[\d.,]+(e[+-]?\d+)?\s*(%|×|m?s|µs|[kMG]i?B|img/s|images/s)?$")  # noqa: RUF001 - as printed
-_LONG = 30  # lines of a text output that are shown without scrolling
+_LONG = 40  # lines of a text output that are shown without scrolling
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,25 @@ def render(node: Any, *, pages: Mapping[str, str], folder: Path) -> Body:
         pages: file name of each notebook that has a page to the page's.
         folder: where the page goes, from where its links lead.
     """
+    node = _with_quiet_streams(node)
     exporter = HTMLExporter(template_name="cells", extra_template_basedirs=[str(TEMPLATES)])
     exporter.exclude_anchor_links = True
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of missing alternative texts: they are added below
         html, _ = exporter.from_notebook_node(
-            node, resources={"published": PUBLISHED, "in_words": in_words}
+            node,
+            resources={
+                "published": PUBLISHED,
+                "in_words": in_words,
+                "overridden": any("injected-parameters" in tags(cell) for cell in node.cells),
+            },
         )
     soup = BeautifulSoup(html, "html.parser")
     if (title := soup.h1) is not None:
         title.decompose()
     for style in soup.select("style, script"):
         style.decompose()
+    _apostrophes(soup)
     do, learn = _frame(soup)
     _pictures(soup)
     steps = _headings(soup)
@@ -68,6 +76,28 @@ def render(node: Any, *, pages: Mapping[str, str], folder: Path) -> Body:
     _long_texts(soup)
     _links(soup, pages=pages, folder=folder)
     return Body(str(soup), steps, do, learn)
+
+
+def _with_quiet_streams(node: Any) -> Any:
+    """A copy with one block of printed lines and one of log lines a cell, however they came.
+
+    TensorFlow's log arrives in pieces between what the cell prints, and would tear it apart.
+    """
+    node = copy.deepcopy(node)
+    for cell in node.cells:
+        seen: dict[str, Any] = {}
+        outputs = []
+        for output in cell.get("outputs", []):
+            if output.output_type != "stream":
+                outputs.append(output)
+            elif output.name in seen:
+                seen[output.name].text += output.text
+            else:
+                seen[output.name] = output
+                outputs.append(output)
+        if outputs:
+            cell.outputs = sorted(outputs, key=lambda output: output.get("name") == "stderr")
+    return node
 
 
 def _frame(soup: BeautifulSoup) -> tuple[str, tuple[str, ...]]:
@@ -94,6 +124,13 @@ def _frame(soup: BeautifulSoup) -> tuple[str, tuple[str, ...]]:
         if first.parent is not None:
             first.parent["class"] = "prose framed"
     return do, learn
+
+
+def _apostrophes(soup: BeautifulSoup) -> None:
+    """Sets the apostrophes of the prose, which are typed straight, as a printer would."""
+    for text in soup.find_all(string=re.compile(r"\w'\w")):
+        if text.find_parent(class_="prose") and not text.find_parent(["code", "pre"]):
+            text.replace_with(re.sub(r"(?<=\w)'(?=\w)", "’", text))  # noqa: RUF001
 
 
 def _headings(soup: BeautifulSoup) -> tuple[tuple[str, str], ...]:
