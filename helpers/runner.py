@@ -18,6 +18,7 @@ from typing import Any, TextIO
 import nbformat
 import papermill
 import psutil
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
@@ -114,7 +115,7 @@ def run(
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     output.unlink(missing_ok=True)
-    settings.LOGS.mkdir(parents=True, exist_ok=True)
+    log_file = output.with_suffix(".log")
     mark, start = uuid.uuid4().hex, time.monotonic()
     error: Error | None = None
     stopped: list[bool] = []  # by an error in a cell that isn't tagged `raises-exception`
@@ -138,7 +139,7 @@ def run(
 
     left: tuple[str, ...] = ()
     try:
-        with (settings.LOGS / f"notebook-{lesson.number}.log").open("w") as log:
+        with log_file.open("w") as log:
             papermill.execute_notebook(
                 read(lesson.path),
                 output,
@@ -159,7 +160,13 @@ def run(
             error = place | {"kind": failed.ename, "message": failed.evalue}
         else:
             _remove_markers(output)
-    except Exception as failed:  # a dead kernel, a time-out, a broken file: all are outcomes
+    except CellTimeoutError:
+        message = f"the cell was not done after {cell_timeout_s} s"
+        error = place | {"kind": "CellTimeoutError", "message": message}
+    except DeadKernelError:
+        message = f"the kernel died: a crash, or no memory left. Its last words: {log_file}"
+        error = place | {"kind": "DeadKernelError", "message": message}
+    except Exception as failed:  # a broken file, no kernel of that name: all are outcomes
         message = str(failed).strip() or type(failed).__name__
         error = place | {"kind": type(failed).__name__, "message": message}
     finally:

@@ -85,7 +85,7 @@ def second_notebook() -> Any:
         code("frame", shown({"text/html": frame, "text/plain": "frame"})),
         code(
             "talk()",
-            new_output("stream", name="stdout", text="\x1b[31m<b>\x1b[0m\n" * 40),
+            new_output("stream", name="stdout", text="\x1b[31m<b>\x1b[0m\n" * 60),
             new_output("stream", name="stderr", text="I tensorflow: noise\nmore\n"),
         ),
         code(

@@ -18,7 +18,7 @@ import nbformat
 import psutil
 import pytest
 
-from helpers import lessons, settings, tutorial
+from helpers import lessons, runner, settings, tutorial
 from helpers.errors import NotebookError
 from helpers.lessons import Lesson
 from helpers.notebook import Published, published
@@ -151,6 +151,19 @@ def test_a_kernel_that_dies_is_a_failure_of_its_notebook(run: Run) -> None:
         "DeadKernelError",
         1,
     )
+
+
+def test_a_dead_kernel_has_its_last_words_in_a_log(run: Run) -> None:
+    assert f"Its last words: {run.folder}/out/notebooks/05_sixth.log" in run.printed
+    assert (run.folder / "out/notebooks/05_sixth.log").exists()
+
+
+def test_a_cell_that_hangs_is_a_failure(tmp_path: Path) -> None:
+    path = write(tmp_path, "00_first.ipynb", "import threading\nthreading.Event().wait()")
+    (lesson,) = lessons.find(tmp_path)
+    outcome = runner.run(lesson, output=tmp_path / "out" / path.name, cell_timeout_s=1)
+    assert outcome.error is not None
+    assert outcome.error["message"] == "the cell was not done after 1 s"
 
 
 def test_a_process_that_a_notebook_left_is_named_and_ended(run: Run) -> None:
