@@ -41,7 +41,7 @@ def test_the_base_is_read(base: Deployment) -> None:
     )
     assert (template.command, template.ports) == (("tensorflow_model_server",), (8500, 8501))
     assert (template.grace_period_s, template.pre_stop_sleep_s) == (30, 5)
-    assert template.memory_bytes == 2**30
+    assert template.memory_bytes == 1536 * 2**20
 
 
 def test_a_probes_fields_are_read(base: Deployment) -> None:
@@ -90,7 +90,7 @@ def test_percentages_are_rounded_as_kubernetes_does(
         ("value:", "valueFrom: {fieldRef: {fieldPath: a}} #", "[0].valueFrom", "literal"),
         ("kind: Deployment", "kind: Deploymnt", "kind: it is 'Deploymnt'", "kind: Deployment"),
         ("periodSeconds: 1\n", "periodSeconds: 0\n", "periodSeconds: it is 0", "1 or more"),
-        ("memory: 1Gi", "memory: 1GB", "requests.memory: it is '1GB'", "512Mi"),
+        ("memory: 1536Mi", "memory: 1GB", "requests.memory: it is '1GB'", "512Mi"),
         ("maxSurge: 1", "maxSurge: some", "maxSurge: it is 'some'", "percentage"),
         ("grpc:\n              port: 8500", "tcpSocket: {port: grcp}", "'grcp'", "grpc, http"),
         (
