@@ -3,8 +3,8 @@
 A module imports only from the floors below it (`tests/test_floors.py` checks that):
 
     1  errors, settings
-    2  photos, labels, stats, processor, addresses, protos
-    3  export, client, load, container, machine
+    2  photos, labels, stats, processor, addresses, protos, generator
+    3  export, client, load, container, machine, faulty_server, results
     4  clusters
     5  notebook, preflight, lessons
     6  plots, runner, site

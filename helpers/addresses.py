@@ -49,6 +49,17 @@ def split(address: str) -> tuple[str, int]:
 
 def resolve(address: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:
     """The first IP address and the port of `host:port`; ServerUnavailableError if it has none."""
+    return resolve_all(address)[0]
+
+
+def resolve_all(
+    address: str,
+) -> list[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]]:
+    """All IP addresses of `host:port`: a headless Service has one for each replica.
+
+    Raises:
+        ServerUnavailableError: it isn't `host:port`, or its host has no IP address.
+    """
     host, port = split(address)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -58,7 +69,7 @@ def resolve(address: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address
             cause=f"{host} has no IP address ({error.strerror or error})",
             next_step="Check the name, or pass an IP address.",
         ) from error
-    return ipaddress.ip_address(found[0][4][0]), port
+    return [(ipaddress.ip_address(a), port) for a in dict.fromkeys(f[4][0] for f in found)]
 
 
 def _checked(address: str) -> str:

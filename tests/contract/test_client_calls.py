@@ -12,7 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from helpers import protos
 from helpers.client import AsyncClassifier, Classifier, Prediction
 from helpers.errors import DeadlineError, ServerUnavailableError, ServingError
-from helpers.load.faulty_server import faulty_server
+from helpers.faulty_server import faulty_server
 
 PHOTO = b"\xff\xd8a photo\xff\xd9"
 EXPECTED = Prediction(("golden retriever", "tennis ball"), (0.75, 0.25))

@@ -1,0 +1,234 @@
+"""Starts the generator processes, lets them begin together, and collects what they saw.
+
+The processes are started by their own command rather than by `multiprocessing`: that would import
+the caller's `__main__` again, which a notebook doesn't have.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from helpers import protos, settings, stats
+from helpers.errors import LoadError, ServerUnavailableError
+from helpers.load.run import Generator, Run
+
+_START_S = 60.0  # for a Python process to start on a busy machine
+_LEAD_S = 0.05  # from the word to start until the warm-up begins
+_SPARE_S = 30.0  # after the last deadline of a request sent late: then a generator hangs
+_LOOK_S = 0.5  # how often the precision reached is looked at
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run to be done.
+
+    Attributes:
+        connections: IP address and port of each connection that a process makes.
+        authority: the server's name in requests.
+        requests: serialized PredictRequests, sent in turns.
+        due: when requests are due, in seconds since the start of measuring; None: closed loop.
+        precision: the half width of the throughput's interval, as a share, that ends the run.
+        settings: what was asked for, as plain data.
+    """
+
+    connections: list[tuple[str, int]]
+    authority: str
+    requests: list[bytes]
+    due: npt.NDArray[np.float64] | None
+    precision: float | None
+    settings: dict[str, Any]
+
+
+def execute(plan: Plan) -> Run:
+    """Runs a plan to its end. Leaves no process behind, however it ends.
+
+    Raises:
+        ServerUnavailableError: no connection could be made.
+        LoadError: a generator failed or hung.
+    """
+    with TemporaryDirectory(prefix="load-") as folder, ExitStack() as stack:
+        children = [
+            stack.enter_context(_Child(plan, i, Path(folder)))
+            for i in range(plan.settings["processes"])
+        ]
+        for child in children:
+            child.ready(plan)
+        warmup_s, duration_s = plan.settings["warmup_s"], plan.settings["duration_s"]
+        zero = time.monotonic() + _LEAD_S + warmup_s
+        for child in children:
+            child.say(f"start {zero!r}")
+        deadline = zero + duration_s + 2 * plan.settings["timeout_s"] + _SPARE_S
+        if plan.precision is not None:
+            _watch(children, zero, plan)
+        ends = [child.end(deadline) for child in children]
+        records = np.concatenate([child.records() for child in children])
+    return _run(plan, ends, records)
+
+
+def _run(plan: Plan, ends: list[dict[str, Any]], records: stats.Records) -> Run:
+    records = records[np.argsort(records["due_s"], kind="stable")]
+    duration_s = plan.settings["duration_s"]
+    stopped = max(end["window_s"] for end in ends)
+    if plan.precision is not None:
+        duration_s = min(duration_s, stopped)
+    elif plan.settings["requests"] is not None and stopped < duration_s and len(records):
+        # All its requests belong to a run that ends by their number: it ends with the last answer.
+        duration_s = min(duration_s, float(np.nextafter(records["done_s"].max(), np.inf)))
+    details = {code: text for end in ends for code, text in end["details"].items()}
+    return Run(
+        settings=plan.settings,
+        records=records,
+        duration_s=duration_s,
+        generators=tuple(Generator(e["cpu_s"], e["window_s"], e["sent"]) for e in ends),
+        details={stats.code_name(int(code)): text for code, text in details.items()},
+    )
+
+
+def _watch(children: list[_Child], zero: float, plan: Plan) -> None:
+    """Ends the run as soon as its throughput is known well enough."""
+    assert plan.precision is not None
+    with selectors.DefaultSelector() as selector:
+        for child in children:
+            selector.register(child.output, selectors.EVENT_READ)
+        while not selector.select(_LOOK_S):
+            now = time.monotonic() - zero
+            records = np.concatenate([child.records() for child in children])
+            done = records["done_s"][(records["code"] == 0) & (records["done_s"] >= 0)]
+            if now <= 0 or not len(done):
+                continue
+            interval, _ = stats.mean_of_batches(done[done < now], duration_s=now)
+            rate = len(done) / now
+            if interval.high is not None and interval.high - rate <= plan.precision * rate:
+                for child in children:
+                    child.say("stop")
+                return
+
+
+class _Child:
+    """A generator process, ended with the `with` that holds it."""
+
+    def __init__(self, plan: Plan, number: int, folder: Path) -> None:
+        self._records = folder / f"records-{number}"
+        self._errors = folder / f"errors-{number}"
+        self._buffer = b""
+        path = folder / f"plan-{number}.json"
+        path.write_text(json.dumps(_plan_of(plan, number, folder, self._records)))
+        self._records.touch()
+        with self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "helpers.generator", str(path)],
+                cwd=settings.ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                # Ctrl-C is for whoever started it, who then ends it.
+                start_new_session=True,
+            )
+        assert self._process.stdout is not None
+        self.output = self._process.stdout
+
+    def __enter__(self) -> _Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdin is not None
+        self.output.close()
+        with suppress(BrokenPipeError):  # it ended before it read what we said last
+            self._process.stdin.close()
+
+    def say(self, word: str) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has ended, and said why
+            self._process.stdin.write(f"{word}\n".encode())
+            self._process.stdin.flush()
+
+    def ready(self, plan: Plan) -> None:
+        line = self._line(time.monotonic() + _START_S)
+        if line != "ready":
+            where = ", ".join(plan.settings["addresses"])
+            raise ServerUnavailableError(
+                f"No load can be put on {where}",
+                cause=json.loads(line)["error"],
+                next_step="Is the server running and ready, and is this its gRPC port?",
+                code="UNAVAILABLE",
+            )
+
+    def end(self, deadline: float) -> dict[str, Any]:
+        result: dict[str, Any] = json.loads(self._line(deadline))
+        return result
+
+    def records(self) -> stats.Records:
+        whole = self._records.stat().st_size // stats.RECORD.itemsize
+        return np.fromfile(self._records, stats.RECORD, count=whole)
+
+    def _line(self, deadline: float) -> str:
+        """The next line of its output."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.output, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise self._failed("it did not answer in time")
+                data = os.read(self.output.fileno(), 65536)
+                if not data:
+                    raise self._failed(self._errors.read_text().strip().rpartition("\n")[2])
+                self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.decode()
+
+    def _failed(self, why: str) -> LoadError:
+        return LoadError(
+            "A load generator failed",
+            cause=why or "it ended without a word",
+            next_step="Run it again; if it fails again, report it with this message.",
+        )
+
+
+def _plan_of(plan: Plan, number: int, folder: Path, records: Path) -> Mapping[str, Any]:
+    """One process's share of a plan, as its JSON."""
+    requests = []
+    for i, request in enumerate(plan.requests):
+        path = folder / f"request-{i}"
+        if not path.exists():
+            path.write_bytes(request)
+        requests.append(str(path))
+    processes = plan.settings["processes"]
+    due = None
+    if plan.due is not None:
+        due = folder / f"due-{number}"
+        plan.due[number::processes].astype("<f8").tofile(due)
+    return {
+        "process": number,
+        "connections": plan.connections,
+        "method": protos.PREDICT,
+        "authority": plan.authority,
+        "timeout_s": plan.settings["timeout_s"],
+        "requests": requests,
+        "due": None if due is None else str(due),
+        "concurrency": _share(plan.settings["concurrency"], number, processes),
+        "count": _share(plan.settings["requests"], number, processes),
+        "duration_s": plan.settings["duration_s"],
+        "warmup_s": plan.settings["warmup_s"],
+        "records": str(records),
+    }
+
+
+def _share(total: int | None, number: int, processes: int) -> int | None:
+    if total is None:
+        return None
+    return total // processes + (number < total % processes)

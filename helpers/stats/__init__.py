@@ -1,0 +1,30 @@
+"""Pure functions from the records of requests to figures, and how sure the figures are.
+
+summary = stats.summarize(run.records, duration_s=run.duration_s)
+"""
+
+from helpers.stats.confidence import Interval, mean_of_batches, quantile_ranks
+from helpers.stats.histogram import Histogram
+from helpers.stats.models import LittlesLaw, Scalability, fit_scalability, littles_law
+from helpers.stats.records import CODES, RECORD, Records, code_name
+from helpers.stats.summary import QUANTILES, Percentile, Summary, percentile, summarize
+
+__all__ = [
+    "CODES",
+    "QUANTILES",
+    "RECORD",
+    "Histogram",
+    "Interval",
+    "LittlesLaw",
+    "Percentile",
+    "Records",
+    "Scalability",
+    "Summary",
+    "code_name",
+    "fit_scalability",
+    "littles_law",
+    "mean_of_batches",
+    "percentile",
+    "quantile_ranks",
+    "summarize",
+]

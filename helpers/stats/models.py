@@ -1,0 +1,115 @@
+"""What queueing theory says of a run: Little's law, and how throughput grows with replicas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from helpers.errors import NoRequestsError
+from helpers.stats.records import Records
+
+
+@dataclass(frozen=True)
+class LittlesLaw:
+    """Both sides of Little's law, measured separately.
+
+    Attributes:
+        concurrency: requests in the system, averaged over time.
+        throughput_per_s: requests that left it a second.
+        latency_s: how long those took on average, in seconds.
+    """
+
+    concurrency: float
+    throughput_per_s: float
+    latency_s: float
+
+    @property
+    def ratio(self) -> float:
+        """Throughput times latency over concurrency: 1 where the law holds."""
+        return self.throughput_per_s * self.latency_s / self.concurrency
+
+
+def littles_law(records: Records, *, duration_s: float) -> LittlesLaw:
+    """Checks a run against concurrency = throughput * latency.
+
+    It holds for any system in which as much leaves as arrives (Little 1961): a run that is far off
+    wasn't steady, or wasn't measured right.
+
+    Args:
+        records: of dtype `RECORD`, with the warm-up, whose requests are in the system at the start.
+        duration_s: the length of the measured window in seconds.
+
+    Raises:
+        NoRequestsError: no request ended in the window.
+    """
+    left = records[(records["done_s"] >= 0) & (records["done_s"] < duration_s)]
+    if not len(left):
+        raise NoRequestsError(
+            "Little's law can't be checked",
+            cause="no request ended in the measured window",
+            next_step="Measure for longer than a request takes.",
+        )
+    inside = np.minimum(records["done_s"], duration_s) - np.maximum(records["sent_s"], 0)
+    return LittlesLaw(
+        concurrency=float(np.maximum(inside, 0).sum()) / duration_s,
+        throughput_per_s=len(left) / duration_s,
+        latency_s=float((left["done_s"] - left["sent_s"]).mean()),
+    )
+
+
+@dataclass(frozen=True)
+class Scalability:
+    """The Universal Scalability Law, X(N) = gamma·N / (1 + alpha·(N - 1) + beta·N·(N - 1)).
+
+    Attributes:
+        gamma: throughput of one replica.
+        alpha: contention: the share of the work that has to queue for something shared.
+        beta: coherency: the cost of agreeing with each other, which makes more replicas slower.
+    """
+
+    gamma: float
+    alpha: float
+    beta: float
+
+    def throughput(self, replicas: float) -> float:
+        """The throughput that the law foretells for so many replicas."""
+        n = replicas
+        return self.gamma * n / (1 + self.alpha * (n - 1) + self.beta * n * (n - 1))
+
+    @property
+    def peak(self) -> float:
+        """The number of replicas beyond which throughput falls; infinite without coherency cost."""
+        return math.sqrt((1 - self.alpha) / self.beta) if self.beta > 0 else math.inf
+
+
+def fit_scalability(replicas: Sequence[float], throughput: Sequence[float]) -> Scalability:
+    """Fits the Universal Scalability Law to measured throughputs.
+
+    N/X(N) is linear in 1/gamma, alpha/gamma and beta/gamma: least squares, none of them below 0.
+    (Gunther, Guerrilla Capacity Planning, chapters 4 and 5.)
+
+    Args:
+        replicas: how many there were; at least two different numbers.
+        throughput: what was measured with each, in any unit.
+
+    Raises:
+        ValueError: fewer than two different numbers of replicas, or a throughput that isn't
+            positive.
+    """
+    n, x = np.asarray(replicas, float), np.asarray(throughput, float)
+    if len(set(replicas)) < 2 or len(n) != len(x) or not (x > 0).all():
+        raise ValueError("the law needs positive throughputs at two numbers of replicas or more")
+    terms = np.stack([np.ones_like(n), n - 1, n * (n - 1)], axis=1)
+    # The least squares that keep all three from 0 on: of all choices of terms, the best that does.
+    choices = [[0], [0, 1], [0, 2], [0, 1, 2]][: 4 if len(set(replicas)) > 2 else 3]
+    best, best_error = np.array([float((n / x).mean()), 0.0, 0.0]), math.inf
+    for choice in choices:
+        found = np.zeros(3)
+        found[choice] = np.linalg.lstsq(terms[:, choice], n / x, rcond=None)[0]
+        error = float(((terms @ found - n / x) ** 2).sum())
+        if (found >= 0).all() and error < best_error - 1e-12:
+            best, best_error = found, error
+    return Scalability(float(1 / best[0]), float(best[1] / best[0]), float(best[2] / best[0]))

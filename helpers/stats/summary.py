@@ -1,0 +1,242 @@
+"""From the records of a run to its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from helpers.errors import LoadError, NoRequestsError
+from helpers.stats.confidence import Interval, enough_for, mean_of_batches, quantile_ranks
+from helpers.stats.histogram import Histogram, nearest_rank
+from helpers.stats.records import Records, code_name
+
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """A latency that a share of the requests didn't exceed, and what it stands on.
+
+    Attributes:
+        q: the share, such as 0.99.
+        ms: the latency in milliseconds; None if there are too few samples to tell.
+        interval_ms: its 95 % confidence interval.
+        samples: the number of successful requests that it was read from.
+    """
+
+    q: float
+    ms: float | None
+    interval_ms: Interval
+    samples: int
+
+    def __str__(self) -> str:
+        if self.ms is None:
+            return f"not enough samples ({self.samples} of {enough_for(self.q)})"
+        return f"{self.ms:.4g} ms"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of a run.
+
+    Attributes:
+        duration_s: the length of the measured window in seconds.
+        requests: how many requests ended in it.
+        successes: how many of them with an answer.
+        failures: how many failed, by the name of the gRPC status.
+        throughput_per_s: successful requests a second.
+        throughput_interval: its 95 % confidence interval.
+        photos_per_request: photos in each request.
+        histogram: the latencies of the successful requests.
+        latency_from: `due` or `sent`: where latencies are counted from.
+    """
+
+    duration_s: float
+    requests: int
+    successes: int
+    failures: Mapping[str, int]
+    throughput_per_s: float
+    throughput_interval: Interval
+    photos_per_request: int
+    histogram: Histogram
+    latency_from: str
+
+    @property
+    def images_per_s(self) -> float:
+        """Photos classified a second."""
+        return self.throughput_per_s * self.photos_per_request
+
+    def percentile(self, q: float) -> Percentile:
+        """The latency that a share `q` of the successful requests didn't exceed."""
+        return percentile(self.histogram, q)
+
+    @property
+    def latency(self) -> dict[str, Percentile]:
+        """The usual percentiles, `p50` to `p999`."""
+        return {name: self.percentile(q) for name, q in QUANTILES.items()}
+
+    @property
+    def p50_ms(self) -> float | None:
+        """The median latency in milliseconds; None without enough samples."""
+        return self.percentile(0.5).ms
+
+    @property
+    def p90_ms(self) -> float | None:
+        """The 90th percentile in milliseconds; None without enough samples."""
+        return self.percentile(0.9).ms
+
+    @property
+    def p95_ms(self) -> float | None:
+        """The 95th percentile in milliseconds; None without enough samples."""
+        return self.percentile(0.95).ms
+
+    @property
+    def p99_ms(self) -> float | None:
+        """The 99th percentile in milliseconds; None without enough samples."""
+        return self.percentile(0.99).ms
+
+    @property
+    def p999_ms(self) -> float | None:
+        """The 99.9th percentile in milliseconds; None without enough samples."""
+        return self.percentile(0.999).ms
+
+    @property
+    def max_ms(self) -> float | None:
+        """The slowest success in milliseconds; None if there was none."""
+        return self.histogram.max_us / 1e3 if self.successes else None
+
+    @property
+    def mean_ms(self) -> float | None:
+        """The mean latency in milliseconds; None if nothing succeeded."""
+        return self.histogram.mean_ms if self.successes else None
+
+    def _rows(self) -> list[tuple[str, str]]:
+        failed = ", ".join(f"{count} {name}" for name, count in self.failures.items())
+        return [
+            ("requests", f"{self.requests} in {self.duration_s:g} s"),
+            ("failures", failed or "none"),
+            ("images/s", f"{self.images_per_s:.4g}"),
+            *((name, str(value)) for name, value in self.latency.items()),
+            ("max", "none" if self.max_ms is None else f"{self.max_ms:.4g} ms"),
+        ]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value}" for name, value in self._rows())
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{name}</th><td>{value}</td></tr>"
+            for name, value in self._rows()
+        )
+        return f"<table>{rows}</table>"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a file. What can be computed from the histogram is there to be read."""
+        return {
+            "duration_s": self.duration_s,
+            "requests": self.requests,
+            "successes": self.successes,
+            "failures": dict(self.failures),
+            "throughput_per_s": self.throughput_per_s,
+            "throughput_interval": [self.throughput_interval.low, self.throughput_interval.high],
+            "photos_per_request": self.photos_per_request,
+            "images_per_s": self.images_per_s,
+            "latency_from": self.latency_from,
+            "latency_ms": {name: value.ms for name, value in self.latency.items()},
+            "max_ms": self.max_ms,
+            "mean_ms": self.mean_ms,
+            "histogram": self.histogram.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Summary:
+        """What `to_json` gave."""
+        return cls(
+            duration_s=data["duration_s"],
+            requests=data["requests"],
+            successes=data["successes"],
+            failures=dict(data["failures"]),
+            throughput_per_s=data["throughput_per_s"],
+            throughput_interval=Interval(*data["throughput_interval"]),
+            photos_per_request=data["photos_per_request"],
+            histogram=Histogram.from_json(data["histogram"]),
+            latency_from=data["latency_from"],
+        )
+
+
+def percentile(histogram: Histogram, q: float) -> Percentile:
+    """A percentile of a histogram, or that it has too few samples for it."""
+    count = histogram.count
+    if count < enough_for(q):
+        return Percentile(q, None, Interval(None, None), count)
+    low, high = quantile_ranks(q, count)
+    interval = Interval(
+        None if low is None else histogram.rank_ms(low),
+        None if high is None else histogram.rank_ms(high),
+    )
+    return Percentile(q, histogram.rank_ms(nearest_rank(q, count)), interval, count)
+
+
+def summarize(
+    records: Records,
+    *,
+    duration_s: float,
+    latency_from: Literal["due", "sent"] = "due",
+    latency_of: Literal["due", "done"] = "due",
+    photos_per_request: int = 1,
+) -> Summary:
+    """Throughput and latency percentiles of a finished run.
+
+    Throughput counts the successes that were done in the window [0, duration_s): for an overloaded
+    server it is what the server did, not what it was asked for. Failed requests count towards
+    `failures` and never towards latency.
+
+    Args:
+        records: what was seen of each request, of dtype `RECORD`; the warm-up may be among them.
+        duration_s: the length of the measured window in seconds.
+        latency_from: `due` counts a latency from when the request was to be sent, so that waiting
+            for a stalled server counts (no coordinated omission; Gil Tene, How NOT to Measure
+            Latency). `sent` counts from when it was sent.
+        latency_of: whose latencies: of the requests that were `due` in the window, followed to
+            their end (open loop), or of those that were `done` in it (closed loop, where the
+            requests on their way at the end are sped up by the missing others).
+        photos_per_request: photos in each request.
+
+    Raises:
+        LoadError: `duration_s` isn't positive.
+        NoRequestsError: no request was due or done in the window.
+    """
+    if not duration_s > 0:
+        raise LoadError(
+            f"A run of {duration_s} s can't be summarized", next_step="Measure for a while."
+        )
+    done = _within(records, "done_s", duration_s)
+    counted = done if latency_of == "done" else _within(records, "due_s", duration_s)
+    if not len(counted) and not len(done):
+        raise NoRequestsError(
+            f"No request ended within the {duration_s:g} s that were measured",
+            cause=f"{len(records)} requests were sent in the whole run, the warm-up included",
+            next_step="Measure for longer than a request takes.",
+        )
+    answered = counted[counted["code"] == 0]
+    times = np.sort(done["done_s"][done["code"] == 0])
+    interval, _ = mean_of_batches(times, duration_s=duration_s)
+    codes, counts = np.unique(counted["code"][counted["code"] != 0], return_counts=True)
+    return Summary(
+        duration_s=duration_s,
+        requests=len(counted),
+        successes=len(answered),
+        failures={code_name(int(c)): int(n) for c, n in zip(codes, counts, strict=True)},
+        throughput_per_s=len(times) / duration_s,
+        throughput_interval=interval,
+        photos_per_request=photos_per_request,
+        histogram=Histogram.of(answered["done_s"] - answered[f"{latency_from}_s"]),
+        latency_from=latency_from,
+    )
+
+
+def _within(records: Records, field: str, duration_s: float) -> Records:
+    return records[(records[field] >= 0) & (records[field] < duration_s)]

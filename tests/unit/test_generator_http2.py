@@ -1,0 +1,241 @@
+"""The load generator's own HTTP/2: header blocks from the standard's examples, and odd servers."""
+
+import select
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from helpers.generator import frames, hpack
+from helpers.generator.http2 import Answer, Connection
+
+METHOD = "/tensorflow.serving.PredictionService/Predict"
+
+
+def hexed(text: str) -> bytes:
+    return bytes.fromhex(text)
+
+
+def literal(name: bytes, value: bytes) -> bytes:
+    return hpack.encode([(name, value)], indexed=False)
+
+
+def test_a_literal_header_is_read() -> None:
+    # RFC 7541, C.2.1.
+    block = hexed("400a 6375 7374 6f6d 2d6b 6579 0d63 7573 746f 6d2d 6865 6164 6572")
+    assert hpack.decode(block) == {b"custom-key": b"custom-header"}
+
+
+def test_a_status_from_the_static_table_is_read() -> None:
+    assert hpack.decode(b"\x88") == {b":status": b"200"}
+
+
+def test_huffman_codes_are_read() -> None:
+    # RFC 7541, C.6.1: ":status: 302" and three more, of which only the first has a name here.
+    block = hexed(
+        "4882 6402 5885 aec3 771a 4b61 96d0 7abe 9410 54d4 44a8 2005 9504 0b81 66e0 82a6"
+        "2d1b ff6e 919d 29ad 1718 63c7 8f0b 97c8 e9ae 82ae 43d3"
+    )
+    assert hpack.decode(block) == {b":status": b"302"}
+
+
+def test_every_byte_survives_its_huffman_code() -> None:
+    codes = {symbol: (length, code) for (length, code), symbol in hpack._huffman_codes().items()}
+    bits = "".join(f"{codes[byte][1]:0{codes[byte][0]}b}" for byte in range(256))
+    bits += "1" * (-len(bits) % 8)
+    text = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    block = b"\x00\x01x" + hpack._integer(len(text), bits=7, form=0x80) + text
+    assert hpack.decode(block) == {b"x": bytes(range(256))}
+
+
+def test_a_long_header_survives_encoding() -> None:
+    assert hpack.decode(literal(b"x", b"y" * 5000)) == {b"x": b"y" * 5000}
+
+
+def test_a_change_of_the_table_size_is_passed_over() -> None:
+    assert hpack.decode(b"\x20\x88") == {b":status": b"200"}
+
+
+@pytest.mark.parametrize("block", [b"\xbe", b"\x80", b"\x00\x05ab", b"\x7f"], ids=bytes.hex)
+def test_a_block_that_needs_more_than_itself_is_refused(block: bytes) -> None:
+    with pytest.raises(hpack.HeaderError):
+        hpack.decode(block)
+
+
+def test_the_end_of_a_call_says_its_status_and_message() -> None:
+    block = literal(b"grpc-status", b"3") + literal(b"grpc-message", b"50%25 of it")
+    assert frames.ending(block) == (3, "50% of it")
+
+
+def test_a_proxys_refusal_is_read_as_grpc_means_it() -> None:
+    assert frames.ending(literal(b":status", b"503"))[0] == frames.UNAVAILABLE
+
+
+class Server:
+    """The other end of a connection, played by hand."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.answers: list[Answer] = []
+        self.connection = Connection(
+            self.listener.getsockname(),
+            method=METHOD,
+            authority="test",
+            timeout_s=10,
+            answers=self.answers,
+        )
+        self.peer, _ = self.listener.accept()
+        self.peer.settimeout(10)
+
+    def says(self, *data: bytes) -> None:
+        self.peer.sendall(b"".join(data))
+        select.select([self.connection.socket], [], [], 10)
+        self.connection.on_readable()
+
+    def greets(self, **settings: int) -> None:
+        self.connection.on_writable()
+        numbers = {"table": frames.TABLE_SIZE, "window": frames.INITIAL_WINDOW}
+        self.says(frames.settings([(numbers[k], v) for k, v in settings.items()]))
+
+    def hears(self) -> list[tuple[int, int, int, bytes]]:
+        """The frames that have come since: type, flags, stream, payload."""
+        self.connection.on_writable()
+        self.peer.setblocking(False)
+        data = self.peer.recv(1 << 20).removeprefix(frames.PREFACE)
+        self.peer.setblocking(True)
+        found, at = [], 0
+        while at < len(data):
+            high, low, kind, flags, stream = frames.HEADER.unpack_from(data, at)
+            start, size = at + frames.HEADER_BYTES, high << 8 | low
+            found.append((kind, flags, stream, data[start : start + size]))
+            at = start + size
+        return found
+
+    def heard(self, kind: int) -> list[tuple[int, bytes]]:
+        return [(stream, payload) for k, _, stream, payload in self.hears() if k == kind]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.connection.fail("the test is over")
+    server.peer.close()
+    server.listener.close()
+
+
+def trailers(stream: int, status: bytes) -> bytes:
+    flags = frames.END_HEADERS | frames.END_STREAM
+    return frames.frame(frames.HEADERS, flags, stream, literal(b"grpc-status", status))
+
+
+BODY = frames.message(b"photo")
+
+
+def test_a_connection_is_usable_once_the_server_greets(server: Server) -> None:
+    before = server.connection.usable
+    server.greets()
+    assert (before, server.connection.usable) == (False, True)
+
+
+def test_an_answer_carries_its_calls_token_and_size(server: Server) -> None:
+    server.greets()
+    server.connection.call("first", BODY)
+    server.connection.call("second", BODY)
+    data = frames.frame(frames.DATA, 0, 3, b"answer")
+    server.says(data, trailers(3, b"0"))
+    assert server.answers == [Answer("second", 0, 6, "")]
+
+
+def test_an_answer_that_comes_byte_by_byte_is_read(server: Server) -> None:
+    server.greets()
+    server.connection.call("only", BODY)
+    for byte in trailers(1, b"5"):
+        server.says(bytes([byte]))
+    assert [(a.token, a.code) for a in server.answers] == [("only", 5)]
+
+
+def test_the_second_calls_headers_are_a_byte_each(server: Server) -> None:
+    server.greets()
+    server.connection.call(1, BODY)
+    server.connection.call(2, BODY)
+    first, second = (payload for _, payload in server.heard(frames.HEADERS))
+    assert len(second) == 8
+    assert METHOD.encode() in first
+
+
+def test_a_server_without_a_header_table_gets_headers_in_full(server: Server) -> None:
+    server.greets(table=0)
+    server.connection.call(1, BODY)
+    server.connection.call(2, BODY)
+    first, second = (payload for _, payload in server.heard(frames.HEADERS))
+    assert first == second
+
+
+def test_a_request_waits_for_the_servers_window(server: Server) -> None:
+    server.greets(window=4)
+    server.connection.call(1, BODY)
+    sent = server.heard(frames.DATA)
+    more = frames.WORD.pack(100)
+    server.says(frames.frame(frames.WINDOW_UPDATE, 0, 1, more))
+    rest = server.heard(frames.DATA)
+    assert [payload for _, payload in sent + rest] == [bytes(BODY[:4]), bytes(BODY[4:])]
+
+
+def test_a_request_that_waits_does_not_hold_up_others(server: Server) -> None:
+    server.greets(window=4)
+    server.connection.call(1, BODY)
+    server.says(frames.settings([(frames.INITIAL_WINDOW, 0)]))
+    server.connection.call(2, BODY)
+    server.says(frames.frame(frames.WINDOW_UPDATE, 0, 3, frames.WORD.pack(100)))
+    assert (3, bytes(BODY)) in server.heard(frames.DATA)
+
+
+def test_a_ping_is_answered(server: Server) -> None:
+    server.greets()
+    server.says(frames.frame(frames.PING, 0, 0, b"12345678"))
+    assert server.heard(frames.PING) == [(0, b"12345678")]
+
+
+def test_a_call_given_up_is_cancelled_at_the_server(server: Server) -> None:
+    server.greets()
+    server.connection.call("late", BODY)
+    server.connection.give_up_oldest()
+    assert server.answers[0].code == frames.DEADLINE_EXCEEDED
+    assert server.heard(frames.RST_STREAM) == [(1, frames.WORD.pack(frames.CANCEL))]
+
+
+def test_a_server_that_goes_away_answers_what_it_has_seen(server: Server) -> None:
+    server.greets()
+    server.connection.call("seen", BODY)
+    server.connection.call("unseen", BODY)
+    goaway = frames.frame(frames.GOAWAY, 0, 0, frames.WORD.pack(1) + frames.WORD.pack(0))
+    server.says(goaway)
+    server.says(trailers(1, b"0"))
+    assert [(a.token, a.code) for a in server.answers] == [("unseen", 14), ("seen", 0)]
+    assert server.connection.closed == "the server went away"
+
+
+def test_open_calls_end_with_the_connection(server: Server) -> None:
+    server.greets()
+    server.connection.call("open", BODY)
+    server.peer.close()
+    select.select([server.connection.socket], [], [], 10)
+    server.connection.on_readable()
+    assert [(a.token, a.code) for a in server.answers] == [("open", frames.UNAVAILABLE)]
+
+
+def test_a_web_server_is_told_from_a_grpc_server(server: Server) -> None:
+    server.says(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+    assert "doesn't speak gRPC" in server.connection.closed
+
+
+def test_a_header_block_in_parts_is_put_together(server: Server) -> None:
+    server.greets()
+    server.connection.call("parts", BODY)
+    block = literal(b"grpc-status", b"9")
+    server.says(
+        frames.frame(frames.HEADERS, frames.END_STREAM, 1, block[:4]),
+        frames.frame(frames.CONTINUATION, frames.END_HEADERS, 1, block[4:]),
+    )
+    assert [(a.token, a.code) for a in server.answers] == [("parts", 9)]

@@ -1,0 +1,250 @@
+"""Figures from records: percentiles, throughput, and how sure both are."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import stats
+from helpers.errors import LoadError, NoRequestsError, ResultError
+from helpers.stats.confidence import enough_for
+from helpers.stats.histogram import nearest_rank
+
+# A bucket is at most 1/1024 as wide as the values in it, and its middle is what is read; the
+# latencies are rounded to microseconds before.
+PRECISION = 1 / 2048
+
+latencies = st.lists(st.floats(1e-6, 4000.0), min_size=1, max_size=200)
+
+
+def records(
+    *, due: list[float], latency: list[float], late: float = 0.0, code: int = 0
+) -> stats.Records:
+    """Records of requests that were due at `due`, and answered `latency` after."""
+    made = np.zeros(len(due), stats.RECORD)
+    made["due_s"] = due
+    made["sent_s"] = made["due_s"] + late
+    made["done_s"] = made["due_s"] + latency
+    made["code"] = code
+    return made
+
+
+def exact_quantile_ms(values_s: list[float], q: float) -> float:
+    return sorted(values_s)[nearest_rank(q, len(values_s)) - 1] * 1e3
+
+
+@given(latencies, st.floats(0.001, 1.0))
+def test_a_quantile_is_that_of_the_values_within_three_digits(
+    values: list[float], q: float
+) -> None:
+    found = stats.Histogram.of(values).quantile_ms(q)
+    assert found == pytest.approx(exact_quantile_ms(values, q), rel=PRECISION, abs=0.0006)
+
+
+@given(st.lists(latencies, min_size=1, max_size=5))
+def test_a_merged_histogram_is_that_of_all_the_values(parts: list[list[float]]) -> None:
+    merged = stats.Histogram.merged(stats.Histogram.of(part) for part in parts)
+    assert merged == stats.Histogram.of([value for part in parts for value in part])
+
+
+@given(latencies)
+def test_a_histogram_survives_json(values: list[float]) -> None:
+    histogram = stats.Histogram.of(values)
+    assert stats.Histogram.from_json(json.loads(json.dumps(histogram.to_json()))) == histogram
+
+
+def test_a_histogram_keeps_its_ends_exactly() -> None:
+    histogram = stats.Histogram.of([0.001234, 5.678901])
+    assert (histogram.min_us, histogram.max_us, histogram.quantile_ms(1.0)) == (
+        1234,
+        5678901,
+        5678.901,
+    )
+
+
+def test_a_latency_below_zero_counts_as_zero() -> None:
+    assert stats.Histogram.of([-1.0]).max_us == 0
+
+
+def test_an_empty_histogram_survives_json() -> None:
+    assert stats.Histogram.from_json(stats.Histogram().to_json()) == stats.Histogram()
+
+
+def test_a_histogram_of_another_format_is_refused() -> None:
+    data = stats.Histogram.of([1.0]).to_json() | {"format": "hdr-2-ms"}
+    with pytest.raises(ResultError, match="hdr-2-ms"):
+        stats.Histogram.from_json(data)
+
+
+def test_a_histogram_of_a_million_latencies_is_a_few_thousand_buckets() -> None:
+    generator = np.random.default_rng(0)
+    histogram = stats.Histogram.of(generator.lognormal(-3, 1, 1_000_000))
+    assert histogram.count == 1_000_000
+    assert len(histogram.counts) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("q", "count", "rank"), [(0.5, 1, 1), (0.5, 2, 1), (0.5, 3, 2), (0.999, 1000, 999), (1.0, 7, 7)]
+)
+def test_a_quantile_is_the_nearest_rank(q: float, count: int, rank: int) -> None:
+    assert nearest_rank(q, count) == rank
+
+
+def test_percentiles_without_enough_samples_are_none() -> None:
+    summary = stats.summarize(records(due=[0.1] * 99, latency=[0.2] * 99), duration_s=1)
+    assert summary.p95_ms == pytest.approx(200, rel=PRECISION)
+    assert summary.p99_ms is None
+    assert str(summary.percentile(0.99)) == "not enough samples (99 of 100)"
+
+
+@pytest.mark.parametrize(("q", "count"), [(0.5, 2), (0.9, 10), (0.99, 100), (0.999, 1000)])
+def test_a_percentile_needs_one_sample_beyond_it(q: float, count: int) -> None:
+    assert enough_for(q) == count
+
+
+def test_the_interval_of_a_median_is_the_textbooks() -> None:
+    # Conover, Practical Nonparametric Statistics, 3.2, and any table of the sign test: of ten
+    # values, the second and the ninth enclose the median with 97.9 % (the next pair with 89 %).
+    assert stats.quantile_ranks(0.5, 10) == (2, 9)
+
+
+def test_a_bound_that_the_samples_do_not_give_is_none() -> None:
+    # 0.99 ** 100 = 0.37: the true 99th percentile is above all of 100 values that often.
+    low, high = stats.quantile_ranks(0.99, 100)
+    assert (low is not None, high) == (True, None)
+
+
+@pytest.mark.parametrize(("q", "count"), [(0.5, 400), (0.9, 400), (0.99, 30_000)])
+def test_the_interval_holds_the_true_percentile_19_times_in_20(q: float, count: int) -> None:
+    low, high = stats.quantile_ranks(q, count)
+    assert low is not None
+    assert high is not None
+    below = np.random.default_rng(1).binomial(count, q, 20_000)
+    covered = float(((below >= low) & (below < high)).mean())
+    # Not less than promised but for chance: 4 standard errors of 20 000 trials are 0.006.
+    assert 0.944 < covered < 0.985
+
+
+def test_throughput_counts_what_was_done_in_the_window() -> None:
+    run = records(due=[-1.0, 0.0, 0.5, 1.9], latency=[1.5, 0.5, 0.5, 0.5])
+    assert stats.summarize(run, duration_s=2).throughput_per_s == 3 / 2
+
+
+def test_an_open_loop_follows_the_requests_due_in_the_window_to_their_end() -> None:
+    run = records(due=[-1.0, 0.0, 1.9], latency=[1.5, 0.5, 30.0])
+    summary = stats.summarize(run, duration_s=2)
+    assert (summary.requests, summary.max_ms) == (2, 30_000)
+
+
+def test_a_closed_loop_counts_the_requests_done_in_the_window() -> None:
+    run = records(due=[-1.0, 0.0, 1.9], latency=[1.5, 0.5, 30.0])
+    summary = stats.summarize(run, duration_s=2, latency_of="done")
+    assert (summary.requests, summary.max_ms) == (2, 1500)
+
+
+def test_latency_counts_from_when_a_request_was_due() -> None:
+    run = records(due=[0.0] * 4, latency=[1.0] * 4, late=0.75)
+    due = stats.summarize(run, duration_s=2)
+    sent = stats.summarize(run, duration_s=2, latency_from="sent")
+    assert (due.max_ms, sent.max_ms) == (1000, 250)
+
+
+def test_failures_are_counted_by_code_and_not_in_latency() -> None:
+    good, bad = records(due=[0.0] * 3, latency=[0.1] * 3), records(due=[0.5], latency=[9], code=14)
+    summary = stats.summarize(np.concatenate([good, bad]), duration_s=1)
+    assert (summary.successes, dict(summary.failures)) == (3, {"UNAVAILABLE": 1})
+    assert summary.max_ms == 100
+
+
+def test_a_run_in_which_all_fail_has_failures_and_no_latency() -> None:
+    summary = stats.summarize(records(due=[0.0] * 9, latency=[0.1] * 9, code=4), duration_s=1)
+    assert (summary.throughput_per_s, dict(summary.failures)) == (0, {"DEADLINE_EXCEEDED": 9})
+    assert [summary.p50_ms, summary.p99_ms, summary.max_ms, summary.mean_ms] == [None] * 4
+    assert "9 DEADLINE_EXCEEDED" in str(summary)
+
+
+def test_no_requests_at_all_is_an_error() -> None:
+    with pytest.raises(NoRequestsError, match="No request ended"):
+        stats.summarize(np.zeros(0, stats.RECORD), duration_s=1)
+
+
+def test_a_window_of_no_length_is_an_error() -> None:
+    with pytest.raises(LoadError):
+        stats.summarize(records(due=[0.0], latency=[1.0]), duration_s=0)
+
+
+def test_images_are_photos_times_requests() -> None:
+    run = records(due=[0.0] * 4, latency=[0.1] * 4)
+    assert stats.summarize(run, duration_s=2, photos_per_request=8).images_per_s == 16
+
+
+def test_a_summary_survives_json() -> None:
+    run = records(due=list(np.linspace(0, 0.9, 200)), latency=[0.05] * 200)
+    summary = stats.summarize(run, duration_s=1)
+    assert stats.Summary.from_json(json.loads(json.dumps(summary.to_json()))) == summary
+
+
+def test_the_interval_of_a_rate_holds_the_true_rate_19_times_in_20() -> None:
+    generator = np.random.default_rng(2)
+    inside = 0
+    for _ in range(1000):
+        times = np.sort(generator.uniform(0, 10, generator.poisson(1000)))
+        interval, _ = stats.mean_of_batches(times, duration_s=10)
+        assert interval.low is not None
+        assert interval.high is not None
+        inside += interval.low <= 100 <= interval.high
+    # 950 but for chance: 4 standard errors of 1000 trials are 28.
+    assert 922 <= inside <= 978
+
+
+def test_a_rate_from_a_few_events_has_no_interval() -> None:
+    interval, error = stats.mean_of_batches(np.linspace(0, 0.9, 10), duration_s=1)
+    assert (interval.low, interval.high, error) == (None, None, math.inf)
+
+
+def test_littles_law_holds_on_a_steady_run() -> None:
+    due = np.arange(-50, 150) * 0.1
+    law = stats.littles_law(records(due=list(due), latency=[2.0] * 200), duration_s=10)
+    assert law.concurrency == pytest.approx(20)
+    assert law.ratio == pytest.approx(1)
+
+
+def test_littles_law_needs_a_finished_request() -> None:
+    with pytest.raises(NoRequestsError):
+        stats.littles_law(records(due=[0.0], latency=[5.0]), duration_s=1)
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        stats.Scalability(10, 0, 0),
+        stats.Scalability(10, 0.1, 0),
+        stats.Scalability(10, 0.05, 0.001),
+    ],
+    ids=["linear", "contention", "coherency"],
+)
+def test_the_scalability_law_is_found_again(law: stats.Scalability) -> None:
+    replicas = [1, 2, 4, 8, 16]
+    found = stats.fit_scalability(replicas, [law.throughput(n) for n in replicas])
+    assert (found.gamma, found.alpha, found.beta) == pytest.approx(
+        (law.gamma, law.alpha, law.beta), abs=1e-9
+    )
+
+
+def test_two_numbers_of_replicas_tell_contention_alone() -> None:
+    found = stats.fit_scalability([1, 2], [10, 15])
+    assert (found.gamma, found.throughput(2)) == pytest.approx((10, 15))
+
+
+def test_throughput_peaks_where_coherency_costs_more_than_a_replica_brings() -> None:
+    law = stats.Scalability(10, 0.0, 0.01)
+    assert law.peak == pytest.approx(10)
+    assert law.throughput(10) > max(law.throughput(9), law.throughput(11))
+
+
+def test_one_number_of_replicas_tells_nothing_about_scaling() -> None:
+    with pytest.raises(ValueError, match="two numbers"):
+        stats.fit_scalability([2, 2], [10, 11])
