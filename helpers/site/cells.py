@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import copy
+import functools
 import os
 import re
 import warnings
@@ -50,7 +52,7 @@ def render(node: Any, *, pages: Mapping[str, str], folder: Path) -> Body:
         pages: file name of each notebook that has a page to the page's.
         folder: where the page goes, from where its links lead.
     """
-    node = _with_quiet_streams(node)
+    node = _with_words_for_figures(_with_quiet_streams(node))
     exporter = HTMLExporter(template_name="cells", extra_template_basedirs=[str(TEMPLATES)])
     exporter.exclude_anchor_links = True
     with warnings.catch_warnings():
@@ -98,6 +100,28 @@ def _with_quiet_streams(node: Any) -> Any:
         if outputs:
             cell.outputs = sorted(outputs, key=lambda output: output.get("name") == "stderr")
     return node
+
+
+def _with_words_for_figures(node: Any) -> Any:
+    """A figure of `helpers.plots` is described by the first line of its function's docstring."""
+    for cell in node.cells:
+        drawn = re.findall(r"\bplots\.(\w+)\(", cell.source) if cell.cell_type == "code" else []
+        words = [_descriptions()[name] for name in drawn if name in _descriptions()]
+        if words:
+            cell.metadata.setdefault("alt", " ".join(words))
+    return node
+
+
+@functools.cache
+def _descriptions() -> dict[str, str]:
+    """What each function of `helpers/plots.py` draws; read, since importing it takes a second."""
+    path = settings.ROOT / "helpers" / "plots.py"
+    functions = ast.parse(path.read_text(encoding="utf-8")).body if path.exists() else []
+    return {
+        one.name: (ast.get_docstring(one) or "").split("\n")[0]
+        for one in functions
+        if isinstance(one, ast.FunctionDef)
+    }
 
 
 def _frame(soup: BeautifulSoup) -> tuple[str, tuple[str, ...]]:

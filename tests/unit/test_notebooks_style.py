@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,13 @@ LESSONS = lessons.find()
 all_notebooks = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.path.stem)
 
 
+@functools.cache
+def node(path: Path) -> Any:
+    return lessons.read(path)
+
+
 def cells(lesson: Lesson, kind: str) -> list[Any]:
-    return [cell for cell in lessons.read(lesson.path).cells if cell.cell_type == kind]
+    return [cell for cell in node(lesson.path).cells if cell.cell_type == kind]
 
 
 def prose(lesson: Lesson) -> str:
@@ -72,7 +78,7 @@ def test_stripping_would_change_nothing(lesson: Lesson, tmp_path: Path) -> None:
 
 @all_notebooks
 def test_every_cell_has_an_id_of_its_own(lesson: Lesson) -> None:
-    ids = [cell.get("id") for cell in lessons.read(lesson.path).cells]
+    ids = [cell.get("id") for cell in node(lesson.path).cells]
     assert None not in ids
     assert len(ids) == len(set(ids))
 
@@ -135,7 +141,7 @@ def test_parameters_are_literals_with_a_comment_a_line(lesson: Lesson) -> None:
     (source,) = [c.source for c in cells(lesson, "code") if "parameters" in tags(c)]
     lines = [line for line in source.splitlines() if line.strip()]
     assert [line for line in lines if not re.match(r"\w+ = [^#]+  # \S", line)] == []
-    assert len(lessons.parameters_of(lessons.read(lesson.path))) == len(lines)
+    assert len(lessons.parameters_of(node(lesson.path))) == len(lines)
 
 
 @all_notebooks
@@ -176,7 +182,7 @@ def test_it_has_a_number_or_a_word_to_publish(lesson: Lesson) -> None:
 @all_notebooks
 def test_the_code_is_between_words(lesson: Lesson) -> None:
     """At most three code cells in a row: readers are told what to expect and what it meant."""
-    kinds = "".join(cell.cell_type[0] for cell in lessons.read(lesson.path).cells)
+    kinds = "".join(cell.cell_type[0] for cell in node(lesson.path).cells)
     assert "cccc" not in kinds
 
 

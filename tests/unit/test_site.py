@@ -81,6 +81,7 @@ def second_notebook() -> Any:
         new_markdown_cell("## 1. Draw it\n\nA `figure`."),
         code("draw()", shown({"image/png": PIXEL, "text/plain": "<Figure>"})),
         code("again()", shown({"image/png": PIXEL}, **{"image/png": {"alt": "A plank"}})),
+        code("plots.contact_sheet(samples)", shown({"image/png": PIXEL})),
         new_markdown_cell("## 2. Tell it\n\n### In full\n\n### In full"),
         code("frame", shown({"text/html": frame, "text/plain": "frame"})),
         code(
@@ -228,7 +229,8 @@ def test_every_picture_has_words_or_is_beside_them(folder: Path, name: str) -> N
 
 def test_a_picture_keeps_its_own_words_or_gets_those_of_its_step(page: BeautifulSoup) -> None:
     words = [image["alt"] for image in page.select("article img")]
-    assert words == ["Figure of the step “1. Draw it”", "A plank"]
+    sheet = "All photos, small, each with its title."  # as the function's docstring has it
+    assert words == ["Figure of the step “1. Draw it”", "A plank", sheet]
 
 
 def test_a_failed_run_is_told_on_top_of_its_page(folder: Path) -> None:

@@ -19,10 +19,9 @@ import psutil
 import pytest
 
 from helpers import lessons, runner, settings, tutorial
-from helpers.errors import NotebookError
-from helpers.lessons import Lesson
-from helpers.notebook import Published, published
-from helpers.tutorial import highlights
+from helpers.notebook import published
+
+pytestmark = pytest.mark.slow  # runs notebooks
 
 PUBLISH = "from helpers.notebook import publish\n"
 SLEEPER = (
@@ -260,58 +259,6 @@ def test_an_error_on_purpose_is_no_failure(tmp_path: Path) -> None:
     assert call(tmp_path).status == 0
     executed = nbformat.read(tmp_path / "out/notebooks/00_first.ipynb", as_version=4)
     assert (len(executed.cells), published(executed)) == (3, {"a": 1})
-
-
-def test_values_with_a_label_are_told_first() -> None:
-    values = [Published("a", 1), Published("b", True), Published("c", 2.5, "images a second")]
-    assert highlights({item.name: item for item in values}) == ["2.5 images a second"]
-
-
-def test_without_labels_the_first_numbers_are_told() -> None:
-    values = [Published("a", "x"), Published("b", True), *(Published(n, 1) for n in "cde")]
-    assert highlights({item.name: item for item in values}) == ["c 1", "d 1"]
-
-
-LESSON = Lesson(
-    "01",
-    Path("01_a.ipynb"),
-    "A",
-    parameters={"target": "local", "replicas": 1, "rate": 2.0, "fast": False, "weights": None},
-)
-
-
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ({"TARGET": "kubernetes"}, {"target": "kubernetes"}),
-        (
-            {"REPLICAS": "4", "RATE": "3", "FAST": "true"},
-            {"replicas": 4, "rate": 3.0, "fast": True},
-        ),
-        ({"WEIGHTS": "random"}, {"weights": "random"}),
-        ({"OTHER": "1", "target": "x"}, {}),
-    ],
-)
-def test_the_environment_overrides_parameters_by_name(
-    variables: dict[str, str], expected: dict[str, object]
-) -> None:
-    assert lessons.from_environment(LESSON, variables) == expected
-
-
-@pytest.mark.parametrize("variables", [{"REPLICAS": "4.5"}, {"FAST": "1"}, {"RATE": "fast"}])
-def test_a_value_of_another_type_is_refused(variables: dict[str, str]) -> None:
-    with pytest.raises(NotebookError, match="can't be used for notebook 01"):
-        lessons.from_environment(LESSON, variables)
-
-
-@pytest.mark.parametrize("wanted", ["01", "1", "01_a", "01_a.ipynb", "1,01", ""])
-def test_a_notebook_is_chosen_by_number_or_name(wanted: str) -> None:
-    assert lessons.choose([LESSON], wanted) == [LESSON]
-
-
-def test_a_folder_without_notebooks_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NotebookError, match="there is no notebook in"):
-        lessons.find(tmp_path)
 
 
 def test_stripping_removes_outputs_and_is_done_once(run: Run, tmp_path: Path) -> None:
