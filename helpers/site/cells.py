@@ -9,7 +9,7 @@ import functools
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -244,19 +244,28 @@ def _links(soup: BeautifulSoup, *, pages: Mapping[str, str], folder: Path) -> No
 
 
 def cover(node: Any, *, tag: str = "cover") -> tuple[bytes, str, str] | None:
-    """The notebook's picture: of the cell tagged so, otherwise the last one.
+    """The notebook's picture: of the cell tagged so, otherwise its last figure.
 
     Returns:
         Its bytes, file name ending and alternative text; None when there is no picture.
     """
-    pictures = [
-        (output.data[mime], ending, output.metadata.get(mime, {}).get("alt", ""), tags(cell))
-        for cell in node.cells
-        for output in cell.get("outputs", [])
-        for mime, ending in (("image/png", "png"), ("image/jpeg", "jpg"))
-        if mime in output.get("data", {})
-    ]
-    if not pictures:
+    pictures = [(cell, found) for cell in node.cells for found in _pictures_of(cell)]
+    tagged = [found for cell, found in pictures if tag in tags(cell)]
+    chosen = tagged[:1] or [found for _, found in pictures][-1:]
+    if not chosen:
         return None
-    data, ending, alt, _ = next((one for one in pictures if tag in one[3]), pictures[-1])
-    return base64.b64decode(data), ending, alt
+    data, ending, alt = chosen[0]
+    return base64.b64decode(data), {"jpeg": "jpg"}.get(ending, ending), alt
+
+
+def _pictures_of(cell: Any) -> Iterator[tuple[str, str, str]]:
+    """Base64, type and alternative text of a cell's pictures, also of those in its HTML."""
+    for output in cell.get("outputs", []):
+        data = output.get("data", {})
+        for kind in ("png", "jpeg"):
+            if (mime := f"image/{kind}") in data:
+                words = output.metadata.get(mime, {}).get("alt") or cell.metadata.get("alt", "")
+                yield data[mime], kind, words
+        for image in BeautifulSoup(data.get("text/html", ""), "html.parser").find_all("img"):
+            if inline := re.match(r"data:image/(png|jpeg);base64,", str(image.get("src"))):
+                yield str(image["src"])[inline.end() :], inline[1], str(image.get("alt", ""))

@@ -16,6 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from helpers import lessons, settings, site
 from helpers.notebook import PUBLISHED
+from helpers.site import cells
 
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
@@ -74,7 +75,7 @@ def second_notebook() -> Any:
         "<th></th><th>label</th><th>images/s</th></tr></thead><tbody>"
         "<tr><th>0</th><td>puppy</td><td>6.2</td></tr></tbody></table></div>"
     )
-    cells = [
+    contents = [
         new_markdown_cell(INTRODUCTION),
         code("SIZE = 3  # planks", tags=("parameters",)),
         code("SIZE = 4", tags=("injected-parameters",)),
@@ -97,7 +98,7 @@ def second_notebook() -> Any:
         code("publish()", published("planks", 23851784, "planks"), published("weights", "random")),
         new_markdown_cell(SOLUTION),
     ]
-    return new_notebook(cells=cells)
+    return new_notebook(cells=contents)
 
 
 def entry(number: str, file: str, status: str, **more: Any) -> dict[str, Any]:
@@ -268,6 +269,13 @@ def test_the_index_has_the_headline_numbers(index: BeautifulSoup) -> None:
 
 def test_the_picture_of_a_notebook_is_its_last_figure(folder: Path) -> None:
     assert (folder / "pictures/01.png").read_bytes() == base64.b64decode(PIXEL)
+
+
+def test_a_photo_in_html_is_a_picture_when_its_cell_is_tagged() -> None:
+    html = f'<figure><img src="data:image/png;base64,{PIXEL}" alt="A puppy"></figure>'
+    first = code("photo", shown({"text/html": html}), tags=("cover",))
+    node = new_notebook(cells=[first, code("draw()", shown({"image/png": PIXEL}))])
+    assert cells.cover(node) == (base64.b64decode(PIXEL), "png", "A puppy")
 
 
 def test_pages_lead_to_the_next_and_back(page: BeautifulSoup) -> None:
