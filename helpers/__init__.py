@@ -4,10 +4,10 @@ A module imports only from the floors below it (`tests/test_floors.py` checks th
 
     1  errors, settings
     2  photos, labels, stats, processor, addresses, protos, generator
-    3  export, client, load, container, machine, faulty_server, results
-    4  clusters
+    3  export, client, load, container, machine, faulty_server
+    4  clusters, results
     5  notebook, preflight, lessons
-    6  plots, runner, site
+    6  plots, tables, runner, site
     7  tutorial
 
 `helpers.model_server` is a wing of its own and imports nothing else from here.

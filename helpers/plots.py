@@ -164,7 +164,7 @@ def closed_loop(points: Mapping[int, Summary]) -> Picture:
     """
     figure, (left, right) = _axes(1, 2, size=(9, 3.4))
     concurrencies = list(points)
-    left.plot(concurrencies, [s.throughput_per_s for s in points.values()], "o-", color=BLUE)
+    left.plot(concurrencies, [s.images_per_s for s in points.values()], "o-", color=BLUE)
     left.set(title="Throughput", ylabel="images per second")
     _percentiles(right, concurrencies, list(points.values()))
     right.set(title="Latency", ylabel="ms")
@@ -172,7 +172,7 @@ def closed_loop(points: Mapping[int, Summary]) -> Picture:
         axis.set_xscale("log", base=2)
         axis.set(xlabel="requests in flight", ylim=(0, None), xticks=concurrencies)
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    throughput = {concurrency: summary.throughput_per_s for concurrency, summary in points.items()}
+    throughput = {concurrency: summary.images_per_s for concurrency, summary in points.items()}
     alt = f"Latency, and images per second, by requests in flight: {_listed(throughput)}"
     return picture(figure, alt=alt)
 
@@ -192,7 +192,7 @@ def open_loop(
     _percentiles(axis, rates, list(points.values()))
     axis.plot(
         rates,
-        [summary.percentile(50) for summary in naive.values()],
+        [summary.p50_ms for summary in naive.values()],
         "x:",
         color=PINK,
         label="p50 from sending (naive)",
@@ -221,11 +221,11 @@ def comparison(values: Mapping[str, float], *, title: str, unit: str) -> Picture
 
 def _percentiles(axis: Axes, x: Sequence[float], summaries: Sequence[Summary]) -> None:
     """Lines of p50, p90 and p99; a percentile that its samples don't carry leaves a gap."""
-    for percent, colour, marker in ((50, BLUE, "o"), (90, GREEN, "s"), (99, ORANGE, "^")):
-        values = [summary.percentile(percent) for summary in summaries]
+    for name, colour, marker in (("p50", BLUE, "o"), ("p90", GREEN, "s"), ("p99", ORANGE, "^")):
+        values = [summary.latency[name].ms for summary in summaries]
         gaps = [np.nan if value is None else value for value in values]
         if not np.all(np.isnan(gaps)):
-            axis.plot(x, gaps, f"{marker}-", color=colour, label=f"p{percent}")
+            axis.plot(x, gaps, f"{marker}-", color=colour, label=name)
     axis.legend(loc="upper left")
 
 
