@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -73,7 +74,8 @@ def build(output: Path, *, results: Mapping[str, Any], lessons: Sequence[Lesson]
     entries = {entry["number"]: entry for entry in results["notebooks"]}
     chapters = [_chapter(lesson, entries.get(lesson.number), output) for lesson in lessons]
     pages = {chapter.file: chapter.page for chapter in chapters if chapter.node is not None}
-    (output / "pictures").mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(output / "pictures", ignore_errors=True)
+    (output / "pictures").mkdir(parents=True)
     chapters = [
         replace(
             chapter,
