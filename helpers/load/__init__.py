@@ -9,7 +9,7 @@ do. In MLPerf Inference's terms `single_stream`, `multi_stream` and `offline` ar
 *server* is an open loop with Poisson arrivals.
 """
 
-from helpers.load.run import Run
+from helpers.load.run import Generator, Run
 from helpers.load.scenarios import (
     closed_loop,
     multi_stream,
@@ -21,6 +21,7 @@ from helpers.load.scenarios import (
 from helpers.load.schedule import due_times, ramp, steps
 
 __all__ = [
+    "Generator",
     "Run",
     "closed_loop",
     "due_times",

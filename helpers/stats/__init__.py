@@ -3,6 +3,7 @@
 summary = stats.summarize(run.records, duration_s=run.duration_s)
 """
 
+from helpers.stats.comparison import Ratio, ratio
 from helpers.stats.confidence import Interval, mean_of_batches, quantile_ranks
 from helpers.stats.histogram import Histogram
 from helpers.stats.models import LittlesLaw, Scalability, fit_scalability, littles_law
@@ -17,6 +18,7 @@ __all__ = [
     "Interval",
     "LittlesLaw",
     "Percentile",
+    "Ratio",
     "Records",
     "Scalability",
     "Summary",
@@ -26,5 +28,6 @@ __all__ = [
     "mean_of_batches",
     "percentile",
     "quantile_ranks",
+    "ratio",
     "summarize",
 ]

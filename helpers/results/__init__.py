@@ -1,0 +1,20 @@
+"""Benchmarks as data: one JSON file each, checked against a schema, written whole or not at all.
+
+path = results.write(results.Result.now("serving-light", runs={"served": run}))
+results.compare(results.read(before), results.read(path))
+"""
+
+from helpers.results.comparison import Difference, compare
+from helpers.results.files import read, write
+from helpers.results.record import Figure, RecordedRun, Result, git_revision
+
+__all__ = [
+    "Difference",
+    "Figure",
+    "RecordedRun",
+    "Result",
+    "compare",
+    "git_revision",
+    "read",
+    "write",
+]

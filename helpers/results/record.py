@@ -1,0 +1,172 @@
+"""What is kept of a benchmark."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from helpers import machine, settings
+from helpers.load import Run
+from helpers.stats import Interval, Summary
+
+SCHEMA = 1  # raised when a reader of the last one would misread a file
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that a benchmark was made for.
+
+    Attributes:
+        value: the number.
+        interval: its 95 % confidence interval, as far as there is one.
+        unit: such as `images/s`; empty for a ratio.
+    """
+
+    value: float
+    interval: Interval = field(default_factory=lambda: Interval(None, None))
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run as a file keeps it: its figures and its histogram, not its records.
+
+    Attributes:
+        settings: what was asked for.
+        problems: why the run is invalid; empty if it is valid.
+        generators: what each generator process used, as plain data.
+        details: for each failure's code, the first message that it came with.
+        summary: the figures.
+    """
+
+    settings: Mapping[str, Any]
+    problems: tuple[str, ...]
+    generators: tuple[Mapping[str, Any], ...]
+    details: Mapping[str, str]
+    summary: Summary
+
+    @classmethod
+    def of(cls, run: Run) -> RecordedRun:
+        """What is kept of a run."""
+        return cls(
+            settings=dict(run.settings),
+            problems=run.problems,
+            generators=tuple(asdict(g) for g in run.generators),
+            details=dict(run.details),
+            summary=run.summary(),
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """A benchmark that was run once.
+
+    Attributes:
+        name: which benchmark, such as `serving-light`.
+        taken_at: when it ended, UTC, ISO 8601.
+        machine: system, architecture, class of the processor, cores, memory.
+        versions: Python's and the packages' that decide about figures.
+        git: the revision measured, and whether there were changes on top of it.
+        runs: the runs it consists of, by name.
+        figures: the numbers it was made for, by name.
+    """
+
+    name: str
+    taken_at: str
+    machine: Mapping[str, Any]
+    versions: Mapping[str, str]
+    git: Mapping[str, Any]
+    runs: Mapping[str, RecordedRun]
+    figures: Mapping[str, Figure]
+
+    @classmethod
+    def now(
+        cls, name: str, *, runs: Mapping[str, Run], figures: Mapping[str, Figure] | None = None
+    ) -> Result:
+        """A result of runs that have just ended on this machine.
+
+        Raises:
+            NoRequestsError: a run has no finished request.
+        """
+        return cls(
+            name=name,
+            taken_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            machine=machine.describe(),
+            versions=machine.versions(),
+            git=git_revision(),
+            runs={key: RecordedRun.of(run) for key, run in runs.items()},
+            figures=dict(figures or {}),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that fits the schema."""
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "taken_at": self.taken_at,
+            "machine": dict(self.machine),
+            "versions": dict(self.versions),
+            "git": dict(self.git),
+            "runs": {
+                key: {
+                    "settings": dict(run.settings),
+                    "problems": list(run.problems),
+                    "generators": [dict(g) for g in run.generators],
+                    "details": dict(run.details),
+                    "summary": run.summary.to_json(),
+                }
+                for key, run in self.runs.items()
+            },
+            "figures": {
+                key: {"value": f.value, "interval": _pair(f.interval), "unit": f.unit}
+                for key, f in self.figures.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Result:
+        """What `to_json` gave."""
+        return cls(
+            name=data["name"],
+            taken_at=data["taken_at"],
+            machine=data["machine"],
+            versions=data["versions"],
+            git=data["git"],
+            runs={
+                key: RecordedRun(
+                    settings=run["settings"],
+                    problems=tuple(run["problems"]),
+                    generators=tuple(run["generators"]),
+                    details=run["details"],
+                    summary=Summary.from_json(run["summary"]),
+                )
+                for key, run in data["runs"].items()
+            },
+            figures={
+                key: Figure(f["value"], Interval(*f["interval"]), f["unit"])
+                for key, f in data["figures"].items()
+            },
+        )
+
+
+def git_revision() -> dict[str, Any]:
+    """The revision of this tree, and whether files differ from it; None where git can't tell."""
+    revision, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    return {"revision": revision or None, "changed": None if changed is None else bool(changed)}
+
+
+def _git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=settings.ROOT, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _pair(interval: Interval) -> list[float | None]:
+    return [interval.low, interval.high]
