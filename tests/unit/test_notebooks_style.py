@@ -119,7 +119,7 @@ def test_what_is_learned_is_three_bullets(lesson: Lesson) -> None:
 @all_notebooks
 def test_what_is_needed_names_time_target_and_cost(lesson: Lesson) -> None:
     need = section(lesson, FRAME[2]).lower()
-    assert [word for word in ("minute", "local", "cost") if word not in need] == []
+    assert [word for word in ("minute", "target", "cost") if word not in need] == []
 
 
 @all_notebooks
