@@ -20,6 +20,10 @@ from helpers.clusters.manifest import Probe
 _CHANNEL = (
     ("grpc.enable_http_proxy", 0),  # the replica is on this machine, whatever http_proxy says
     ("grpc.use_local_subchannel_pool", 1),  # no connection is shared with an earlier probe
+    # The kubelet keeps trying to connect until its time-out; so does this, every 100 ms.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 100),
 )
 
 
@@ -47,7 +51,9 @@ async def ask(
     else:
         asking = _tcp_socket(port)
     try:
-        return await asyncio.wait_for(asking, probe.timeout_s)
+        # gRPC has this deadline itself, and then says what it was waiting for.
+        spare_s = 1 if probe.action == "grpc" else 0
+        return await asyncio.wait_for(asking, probe.timeout_s + spare_s)
     except asyncio.TimeoutError:
         return f"no answer in {probe.timeout_s} s"
     except OSError as error:
@@ -58,11 +64,14 @@ async def _grpc(probe: Probe, port: int) -> str:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=_CHANNEL) as channel:
         try:
             answer = await health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(service=probe.service), timeout=probe.timeout_s
+                health_pb2.HealthCheckRequest(service=probe.service),
+                timeout=probe.timeout_s,
+                wait_for_ready=True,
             )
         except grpc.aio.AioRpcError as error:
-            if error.code() == grpc.StatusCode.UNAVAILABLE:
-                return "connection refused"
+            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                connected = channel.get_state() == grpc.ChannelConnectivity.READY
+                return f"no {'answer' if connected else 'connection'} in {probe.timeout_s} s"
             if error.code() == grpc.StatusCode.UNIMPLEMENTED:
                 return "the server has no health service (--enable_grpc_healthcheck_service)"
             return f"{error.code().name} {error.details()}"

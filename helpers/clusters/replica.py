@@ -213,10 +213,11 @@ class Replica:
     async def _ask(self, probe: Probe) -> AsyncIterator[str]:
         await asyncio.sleep(probe.initial_delay_s)
         while True:
+            due = time.monotonic() + probe.period_s
             yield await probes.ask(
                 probe, ports=self._ports, env=self._env, models=self.revision.models
             )
-            await asyncio.sleep(probe.period_s)
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def end(self, *, hook: bool, grace_s: float | None = None) -> None:
         """Ends the replica: no new connections, the preStop hook, SIGTERM, SIGKILL.

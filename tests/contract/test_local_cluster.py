@@ -247,7 +247,7 @@ def test_a_replica_that_never_starts_is_named_at_the_deadline(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
     cluster.apply(manifests(tmp_path / "m"), args=["--misbehave=mute"])
-    with pytest.raises(NotReadyError, match=r"startup probe grpc :8500: connection refused"):
+    with pytest.raises(NotReadyError, match=r"startup probe grpc :8500: no connection in 1 s"):
         cluster.wait_until_ready(2)
 
 

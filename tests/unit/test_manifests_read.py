@@ -45,7 +45,7 @@ def test_the_base_is_read(base: Deployment) -> None:
 
 
 def test_a_probes_fields_are_read(base: Deployment) -> None:
-    expected = Probe("grpc", port=8500, period_s=1, timeout_s=2, failure_threshold=180)
+    expected = Probe("grpc", port=8500, period_s=1, timeout_s=1, failure_threshold=180)
     assert base.template.startup == expected
 
 
@@ -59,7 +59,7 @@ def test_a_probes_defaults_are_kubernetes(edit: Edit) -> None:
 def test_a_probes_port_may_be_a_name(edit: Edit) -> None:
     read = manifest.read(edit("grpc:\n              port: 8500", "tcpSocket: {port: http}"))
     assert read.template.startup == Probe(
-        "tcpSocket", port=8501, period_s=1, timeout_s=2, failure_threshold=180
+        "tcpSocket", port=8501, period_s=1, timeout_s=1, failure_threshold=180
     )
 
 
