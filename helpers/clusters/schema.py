@@ -7,7 +7,9 @@ that doesn't exist is refused, as `kubectl apply` would: silently dropped, an ed
 from __future__ import annotations
 
 import difflib
+import importlib
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +87,9 @@ def check(resource: dict[str, Any], path: Path, model: str) -> None:
     Raises:
         ManifestError: names the file, the field and what may stand there.
     """
-    from kubernetes import client  # half a second, so only when there is something to check
     from pydantic import ValidationError
+
+    client = _api()
 
     kind = model.removeprefix("V1")
     if resource.get("kind") != kind:
@@ -108,6 +111,22 @@ def check(resource: dict[str, Any], path: Path, model: str) -> None:
 def wrong(path: Path, field: str, cause: str, next_step: str) -> ManifestError:
     """The error for a field of a file."""
     return ManifestError(f"{shown(path)}: {field}", cause=cause, next_step=next_step)
+
+
+def _api() -> Any:
+    """`kubernetes.client`, imported when there is something to check: it takes half a second.
+
+    It would take 2 s more where `kubernetes_validate` is installed: `kubernetes` imports that for
+    an option of its dynamic client, and it brings a grammar that is compiled at each import.
+    """
+    optional = "kubernetes_validate"
+    if optional in sys.modules:
+        return importlib.import_module("kubernetes.client")
+    sys.modules[optional] = None  # type: ignore[assignment]  # "not installed", while importing
+    try:
+        return importlib.import_module("kubernetes.client")
+    finally:
+        del sys.modules[optional]
 
 
 def _in_words(error: Any, path: Path, model: str) -> ManifestError:
@@ -152,8 +171,7 @@ def _unknown(value: Any, known: Any, where: tuple[str | int, ...]) -> tuple[str 
 
 def _fields(model: str, loc: tuple[str | int, ...]) -> list[str]:
     """The fields that the schema has at a place of a resource."""
-    from kubernetes import client
-
+    client = _api()
     for part in loc:
         if isinstance(part, str):
             schema = getattr(client, model)
