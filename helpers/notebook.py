@@ -49,16 +49,21 @@ class Published:
 
 
 def in_words(value: Any) -> str:
-    """A published value as a person reads it: thousands grouped, three significant digits."""
+    """A published value as a person reads it: thousands grouped, three significant digits.
+
+    Dictionaries and lists are strung together: `1: 3.1, 2: 5.8`.
+    """
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     if isinstance(value, int):
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
     if isinstance(value, float):
-        if value == 0 or 1e-4 <= abs(value) < 100:
-            return f"{value:.3g}"
-        return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.3g}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return f"{value:,.0f}" if 100 <= abs(value) < 1e15 else f"{value:.3g}"
+    if isinstance(value, dict):
+        nested = any(isinstance(inner, dict) for inner in value.values())
+        pairs = (f"{key}: {in_words(inner)}" for key, inner in value.items())
+        return ("; " if nested else ", ").join(pairs)
+    return ", ".join(map(in_words, value)) if isinstance(value, list) else str(value)
 
 
 def publish(name: str, value: Any, *, label: str = "") -> None:

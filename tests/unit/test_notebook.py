@@ -104,10 +104,14 @@ def test_a_name_that_is_no_identifier_is_refused() -> None:
         (6.2149, "6.21"),
         (1234.5, "1,234"),
         (0.97, "0.97"),
+        (0.0, "0"),
+        (-0.00002, "-2e-05"),
         (True, "yes"),
         (None, "none"),
         ("golden retriever", "golden retriever"),
-        ([1, 2], "[1, 2]"),
+        ([1, None], "1, none"),
+        ({"1": 3.14159, "2": 20_000}, "1: 3.14, 2: 20,000"),
+        ({"one": {"a": 1, "b": 2}, "two": {}}, "one: a: 1, b: 2; two: "),
     ],
 )
 def test_a_value_is_written_as_a_person_reads_it(value: object, words: str) -> None:
