@@ -10,14 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
-from ..errors import ExportError
-from ..processor import processor_class
-from ..settings import MODEL_NAME, SEED
+from helpers.errors import ExportError
+from helpers.processor import processor_class
+from helpers.settings import MODEL_NAME, SEED
+
 from . import weights as weights_
 from .record import Export
+
+if TYPE_CHECKING:
+    from .runtime import keras
 
 FORMS = ("plain", "fast")
 NETWORKS = ("inception_v3", "light")
@@ -96,18 +101,30 @@ def _only_by_default(there: Export, asked: Export) -> bool:
     return weights_.chosen_by_default() and not same.difference(asked)
 
 
-def _build(asked: Export) -> Export:
-    from . import networks, signatures, warmup
+def model_of(export: Export) -> keras.Model:
+    """The Keras model that an export is made from, with its weights.
 
-    file = weights_.locate(asked.weights)
-    model = networks.build(asked.network)
+    Raises:
+        WeightsError: the weights can't be had, or are another network's.
+    """
+    from . import networks
+
+    file = weights_.locate(export.weights)
+    model = networks.build(export.network)
     if file is None:
-        networks.randomize(model, seed=asked.seed)
+        networks.randomize(model, seed=export.seed)
     else:
         weights_.load(model, file)
+    return model
+
+
+def _build(asked: Export) -> Export:
+    from . import signatures, warmup
+
+    model = model_of(asked)
     made = replace(asked, parameters=model.count_params())
     with _whole(made.path) as directory:
-        if asked.form == "fast":
+        if made.form == "fast":
             from . import fast
 
             made = fast.write(model, directory, made)

@@ -12,10 +12,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import photos
-from ..errors import ExportError
-from ..processor import BFLOAT16_CLASSES
-from ..settings import (
+from helpers import photos
+from helpers.errors import ExportError
+from helpers.processor import BFLOAT16_CLASSES
+from helpers.settings import (
     CENTRAL_CROP,
     CLASSES_OUTPUT,
     CLASSIFY_INPUT,
@@ -24,6 +24,7 @@ from ..settings import (
     PREDICT_SIGNATURE,
     SCORES_OUTPUT,
 )
+
 from . import signatures
 from .folding import folded, weights_of
 from .record import Export
@@ -90,7 +91,7 @@ def write_graph(model: keras.Model, directory: Path, measures: Collection[str]) 
         images = v1.placeholder_with_default(
             signatures.photos_of(inputs), [None], name=PREDICT_INPUT
         )
-        pictures = signatures.preprocess(images, decode=decode)
+        pictures = signatures.preprocess_batch(images, decode=decode)
         outputs = signatures.top_five(folded(model, weights, pictures, dtype=dtype))
         predict = v1.saved_model.predict_signature_def
         builder = v1.saved_model.Builder(str(directory))
@@ -178,7 +179,7 @@ def _write_and_compare(
 ) -> Difference:
     write_graph(model, directory, measures)
     data = [photo.data for photo in photos.samples()]
-    pictures = signatures.preprocess(tf.constant(data))
+    pictures = signatures.preprocess_batch(tf.constant(data))
     answers = signatures.top_five(model(pictures, training=False))
     expected = answers[CLASSES_OUTPUT].numpy(), answers[SCORES_OUTPUT].numpy()
     runner = load_in_process(directory)

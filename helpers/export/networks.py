@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .. import photos
-from ..settings import CLASS_COUNT, IMAGE_SIZE
+from helpers import photos
+from helpers.settings import CLASS_COUNT, IMAGE_SIZE
+
 from .runtime import keras, np, tf
-from .signatures import preprocess
+from .signatures import preprocess_batch
 
 # Softmax over 1000 classes makes about 0.9 of this logit, where random ones stay below 4.
 _SAMPLE_LOGIT = 10.0
@@ -54,7 +55,7 @@ def _tell_samples_apart(model: keras.Model, random: np.random.Generator) -> None
     a comparison of two forms of the model would find nothing, or find rounding. With this, the
     answers are as clear as a trained network's; the labels mean nothing all the same.
     """
-    pictures = preprocess(tf.constant([photo.data for photo in photos.samples()]))
+    pictures = preprocess_batch(tf.constant([photo.data for photo in photos.samples()]))
     before_last, last = keras.Model(model.input, model.layers[-2].output), model.layers[-1]
     features = before_last(pictures, training=False).numpy()
     kernel, bias = last.get_weights()

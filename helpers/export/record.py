@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import ExportError
-from ..settings import MODEL_NAME
+from helpers.errors import ExportError
+from helpers.settings import MODEL_NAME
 
 RECORD = Path("assets.extra", "export.json")  # TensorFlow Serving leaves assets.extra to us
 # Raised when the same settings give another graph than before, so that an old export is made anew.

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ExportError
-from ..settings import CLASSES_OUTPUT, PREDICT_SIGNATURE, SCORES_OUTPUT
+from helpers.errors import ExportError
+from helpers.settings import CLASSES_OUTPUT, PREDICT_SIGNATURE, SCORES_OUTPUT
+
 from .runtime import np, tf
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import labels
-from ..settings import (
+from helpers import labels
+from helpers.settings import (
     CENTRAL_CROP,
     CLASSES_OUTPUT,
     CLASSIFY_INPUT,
@@ -18,7 +18,8 @@ from ..settings import (
     SCORES_OUTPUT,
     TOP_K,
 )
-from .runtime import keras, tf
+
+from .runtime import keras, np, tf
 
 
 def decode(photo: tf.Tensor) -> tf.Tensor:
@@ -26,23 +27,37 @@ def decode(photo: tf.Tensor) -> tf.Tensor:
     return tf.image.central_crop(tf.io.decode_jpeg(photo, channels=3), CENTRAL_CROP)
 
 
-def preprocess(
-    photos: tf.Tensor, *, decode: Callable[[tf.Tensor], tf.Tensor] = decode
-) -> tf.Tensor:
-    """Photos' bytes, string [batch], to what Inception-v3 reads: [batch, 299, 299, 3] in [-1, 1].
+def preprocess(photo: tf.Tensor, *, decode: Callable[[tf.Tensor], tf.Tensor] = decode) -> tf.Tensor:
+    """One photo's bytes to what Inception-v3 reads: float32 [299, 299, 3] in [-1, 1].
 
     The steps are those of 2016: decode, the central 87.5 % of height and width, 299x299 whatever
     the shape was, [-1, 1]. Resizing is today's `tf.image.resize`, whose pixels have their centres
     at a half, as Keras's have; 2016's `resize_bilinear` differs from it by 0.03 on average.
 
-    Each photo is resized from uint8: a float copy of one of 40 megapixels would take 480 MB.
+    The photo is resized from uint8: a float copy of one of 40 megapixels would take 480 MB.
     """
-    pixels = tf.map_fn(
-        lambda photo: tf.image.resize(decode(photo), (IMAGE_SIZE, IMAGE_SIZE)),
+    pixels = tf.image.resize(decode(photo), (IMAGE_SIZE, IMAGE_SIZE))
+    return pixels / 127.5 - 1  # as keras.applications.inception_v3.preprocess_input
+
+
+def preprocess_batch(
+    photos: tf.Tensor, *, decode: Callable[[tf.Tensor], tf.Tensor] = decode
+) -> tf.Tensor:
+    """Photos' bytes, string [batch], to float32 [batch, 299, 299, 3]; decoded side by side."""
+    return tf.map_fn(
+        lambda photo: preprocess(photo, decode=decode),
         photos,
         fn_output_signature=tf.TensorSpec((IMAGE_SIZE, IMAGE_SIZE, 3), tf.float32),
     )
-    return pixels / 127.5 - 1  # as keras.applications.inception_v3.preprocess_input
+
+
+def preprocessing_steps(photo: bytes) -> dict[str, np.ndarray]:
+    """One photo after each step, by the step's name: uint8 first, then float32 in [-1, 1]."""
+    return {
+        "decoded": tf.io.decode_jpeg(photo, channels=3).numpy(),
+        "central crop": decode(tf.constant(photo)).numpy(),
+        "resized, scaled": preprocess(tf.constant(photo)).numpy(),
+    }
 
 
 def top_five(probabilities: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -72,7 +87,7 @@ def write_plain(model: keras.Model, directory: Path) -> None:
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def classify(photos: tf.Tensor) -> dict[str, tf.Tensor]:  # traced once for both signatures
-        return top_five(model(preprocess(photos), training=False))
+        return top_five(model(preprocess_batch(photos), training=False))
 
     archive = keras.export.ExportArchive()
     archive.add_endpoint(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
-from ..settings import IMAGE_SIZE, MODEL_NAME, PREDICT_INPUT, PREDICT_SIGNATURE
+from helpers.settings import IMAGE_SIZE, MODEL_NAME, PREDICT_INPUT, PREDICT_SIGNATURE
+
 from .runtime import tf
 
 WARMUP = Path("assets.extra", "tf_serving_warmup_requests")  # TensorFlow Serving's own name

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import WeightsError
+from helpers.errors import WeightsError
 
 if TYPE_CHECKING:
     from .runtime import keras
