@@ -27,13 +27,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from helpers import lessons, machine, runner, settings, site
-from helpers.errors import NotebookError, TutorialError
+from helpers.errors import TutorialError
 from helpers.lessons import Lesson
 from helpers.notebook import Published
 from helpers.runner import Outcome
 
 SCHEMA = "inception-tutorial-results/1"
 OUTPUT = settings.BUILD / "tutorial"
+_ENDINGS = (signal.SIGTERM, signal.SIGHUP)  # handled as Ctrl-C is: a closed terminal, a stopped CI
 _STYLES = {"ok": "green", "failed": "bold red", "skipped": "yellow", "interrupted": "yellow"}
 
 
@@ -248,19 +249,20 @@ def main(arguments: Sequence[str] | None = None, *, environ: Mapping[str, str] =
         logging.getLogger(talkative).setLevel(logging.CRITICAL)
     # The kernel of this environment, not one of the same name that the user installed.
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = {number: signal.signal(number, _interrupt) for number in _ENDINGS}
     try:
         folder = options.notebooks.resolve()
         if options.strip:
             return strip([lesson.path for lesson in lessons.find(folder)], console=console)
         return run(environ, folder=folder, output=options.output.resolve(), console=console)
-    except (TutorialError, NotebookError) as error:
+    except TutorialError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

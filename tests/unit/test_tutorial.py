@@ -217,7 +217,7 @@ def test_a_parameter_of_another_type_is_told(run: Run) -> None:
     assert "SIZE=wide can't be used for notebook 00" in answer.printed
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_an_interrupt_ends_the_kernel_and_what_it_started(
     tmp_path: Path, number: signal.Signals
 ) -> None:
