@@ -201,6 +201,8 @@ def _probe(probe: Mapping[str, Any], ports: Mapping[str, int], path: Path, where
         raise wrong(
             path, f"{where}.{action}.port", f"no port is named {port!r}", f"Named: {declared}."
         )
+    if isinstance(port, int) and action != "exec" and not 0 < port < 65_536:
+        raise wrong(path, f"{where}.{action}.port", f"it is {port}", "Ports are 1 to 65535.")
     numbers = {
         ours: _counted(probe[field], path, f"{where}.{field}", least=least)
         for ours, field, least in (

@@ -56,8 +56,8 @@ async def ask(
         return await asyncio.wait_for(asking, probe.timeout_s + spare_s)
     except asyncio.TimeoutError:
         return f"no answer in {probe.timeout_s} s"
-    except OSError as error:
-        return error.strerror or str(error)
+    except (OSError, ValueError, OverflowError) as error:
+        return getattr(error, "strerror", None) or str(error)
 
 
 async def _grpc(probe: Probe, port: int) -> str:

@@ -93,6 +93,7 @@ class Replica:
         self.failed = ""  # why it ended before it was ever ready, until it is ready
         self.made_at = time.time()
         self.stopping = False
+        self._was_ready = False  # since its server was last started
         self._stop = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._changed, self._pipe = changed, pipe
@@ -118,19 +119,23 @@ class Replica:
         """Keeps a server running until `end`."""
         backoff_s, port_tries = 0.0, 0
         while not self.stopping:
-            began = time.monotonic()
-            ended = await self._serve()
+            began, self._was_ready = time.monotonic(), False
+            try:
+                ended = await self._serve()
+            except OSError as error:  # no room for a log, too many processes or open files
+                ended = f"its server can't be started: {error.strerror or error}"
             if self.stopping:
                 break
-            if self.failed and port_tries < _PORT_TRIES and await self._port_is_taken():
+            never_ready = not self._was_ready
+            if never_ready and port_tries < _PORT_TRIES and await self._port_is_taken():
                 port_tries += 1
-                self.failed = ""
                 self._take_ports()
                 self._say(f"a port was taken: again with {sorted(self._ports.values())}")
                 continue
             if time.monotonic() - began > _BACKOFF_FORGOTTEN_S:
                 backoff_s = 0.0
-            self._note(status="CrashLoopBackOff" if backoff_s else "Error", reason=ended)
+            status = "CrashLoopBackOff" if backoff_s else "Error"
+            self._note(status=status, reason=ended, failed=ended if never_ready else "")
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), backoff_s)
             backoff_s = min(max(_BACKOFF_S, backoff_s * 2), _BACKOFF_MOST_S)
@@ -157,7 +162,7 @@ class Replica:
         exiting = asyncio.ensure_future(process.wait())
         watching = asyncio.ensure_future(self._watch())
         await asyncio.wait({exiting, watching}, return_when=asyncio.FIRST_COMPLETED)
-        was_ready, self.ready = self.ready, False
+        self.ready = False
         if exiting.done():
             watching.cancel()
             ended = _in_words(exiting.result())
@@ -166,8 +171,6 @@ class Replica:
             self._note(reason=ended)
             await self._kill(process, self.revision.template.grace_period_s)
         await exiting
-        if not was_ready and not self.stopping:
-            self.failed = ended
         return ended
 
     async def _watch(self) -> str:
@@ -284,7 +287,7 @@ class Replica:
         if self.stopping:
             seen = {"status": "Terminating", "ready": False, "reason": ""}
         if seen.get("ready"):
-            self.failed = ""
+            self.failed, self._was_ready = "", True
         if any(getattr(self, name) != value for name, value in seen.items()):
             for name, value in seen.items():
                 setattr(self, name, value)

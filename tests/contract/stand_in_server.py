@@ -45,9 +45,10 @@ def main() -> None:
 
 def collide(port: int) -> None:
     listener = socket.create_server(("127.0.0.1", port))
-    if os.fork() == 0:  # somebody else, until the first who comes to see
-        listener.accept()
-        os._exit(0)
+    if os.fork() == 0:  # somebody else, who stays for a while
+        signal.alarm(20)
+        while True:
+            listener.accept()
     sys.exit("address already in use")
 
 
