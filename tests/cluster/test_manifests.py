@@ -1,0 +1,119 @@
+"""Every overlay and component renders, fits two versions' schemas, and is accepted by an API server
+that enforces the restricted Pod Security Standard."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from conftest import Kubectl
+
+from helpers import settings
+
+OVERLAYS = sorted(path.name for path in (settings.MANIFESTS / "overlays").iterdir())
+COMPONENTS = sorted(path.name for path in (settings.MANIFESTS / "components").iterdir())
+ON_TOP_OF = {"gpu-mig": ["gpu"], "gpu-time-slicing": ["gpu"]}
+# The oldest with everything that the manifests use (`sleep` in preStop is on by default from 1.30),
+# and the newest whose schema is to be had.
+VERSIONS = ("1.30", "1.37")
+# Beside the kustomizations, for those who have what they need; the API server here may not.
+ALONE = [
+    "components/autoscaling/hpa-on-queueing-time.yaml",
+    "components/gpu-time-slicing/device-plugin-config.yaml",
+]
+
+
+@pytest.fixture(scope="module", params=[*OVERLAYS, *COMPONENTS, "loadtest", "base"])
+def rendered(request: pytest.FixtureRequest, tmp_path_factory: Any) -> str:
+    name = request.param
+    if name in COMPONENTS:
+        # Next to the real ones: kustomize takes no absolute paths.
+        folder = tmp_path_factory.mktemp(name)
+        (folder / "manifests").symlink_to(settings.MANIFESTS)
+        (folder / "serving").symlink_to(settings.SERVING)
+        parts = [*ON_TOP_OF.get(name, []), name]
+        path = write(folder, parts)
+    else:
+        path = settings.MANIFESTS / ("overlays" if name in OVERLAYS else ".") / name
+    done = subprocess.run(["kubectl", "kustomize", path], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def write(folder: Path, components: list[str]) -> Path:
+    import os
+
+    root = os.path.relpath(settings.MANIFESTS, folder.resolve())
+    text = "kind: Kustomization\napiVersion: kustomize.config.k8s.io/v1beta1\n"
+    text += f"resources:\n  - {root}/base\ncomponents:\n"
+    text += "".join(f"  - {root}/components/{name}\n" for name in components)
+    (folder / "kustomization.yaml").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def restricted(kubectl: Kubectl) -> Iterator[Kubectl]:
+    """A namespace where the restricted Pod Security Standard is enforced."""
+    name = "test-manifests"
+    kubectl("create", "namespace", name)
+    kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+    yield Kubectl(kubectl.context, name)
+    kubectl("delete", "namespace", name, "--wait=true")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_it_fits_the_schema(rendered: str, version: str) -> None:
+    for resource in yaml.safe_load_all(rendered):
+        kubernetes_validate.validate(resource, version, strict=True)
+
+
+def test_the_api_server_accepts_it(rendered: str, restricted: Kubectl) -> None:
+    resources = [r for r in yaml.safe_load_all(rendered) if r["kind"] != "Namespace"]
+    for resource in resources:
+        resource["metadata"].pop("namespace", None)
+    done = restricted.run(
+        *("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"),
+        stdin=yaml.safe_dump_all(resources),
+    )
+    assert (done.returncode, done.stderr) == (0, "")  # a warning would be there as well
+    assert len(done.stdout.splitlines()) == len(resources)
+
+
+def test_its_pods_are_admitted_under_the_restricted_standard(
+    rendered: str, restricted: Kubectl
+) -> None:
+    """The standard is enforced on pods only; of a Deployment it just warns."""
+    workloads = [r for r in yaml.safe_load_all(rendered) if r["kind"] in ("Deployment", "Job")]
+    assert len(workloads) == 1
+    template = workloads[0]["spec"]["template"]
+    spec = template["spec"] | {"serviceAccountName": "default"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}, "spec": spec}
+    for constraint in spec.get("topologySpreadConstraints", ()):
+        constraint.pop("matchLabelKeys", None)  # they name a label that the Deployment would give
+    done = restricted.run("create", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(pod))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("path", ALONE)
+def test_a_file_that_stands_alone_is_accepted(path: str, restricted: Kubectl) -> None:
+    file = settings.MANIFESTS / path
+    for version in VERSIONS:
+        kubernetes_validate.validate(yaml.safe_load(file.read_text()), version, strict=True)
+    done = restricted.run("apply", "--server-side", "--dry-run=server", "-f", str(file))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_standard_is_enforced_here(restricted: Kubectl) -> None:
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "probe"},
+        "spec": {"containers": [{"name": "a", "image": "a"}]},
+    }
+    done = restricted.run("create", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(pod))
+    assert 'violates PodSecurity "restricted:latest"' in done.stderr
