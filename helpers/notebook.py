@@ -310,3 +310,15 @@ def show_file(path: str | Path, *, lines: tuple[int, int] | None = None) -> Mark
         f"**`{name.as_posix() if isinstance(name, Path) else name}`**\n\n"
         f"{fence}{language}\n{body}\n{fence}"
     )
+
+
+def tree(folder: str | Path) -> Markdown:
+    """What is in a folder, below and below, with the sizes of the files."""
+    root = Path(folder)
+    lines = [f"{root.name}/"]
+    for path in sorted(root.rglob("*")):
+        depth = len(path.relative_to(root).parts)
+        size = "/" if path.is_dir() else f"  {path.stat().st_size / 1e6:,.2f} MB"
+        lines.append(f"{'    ' * depth}{path.name}{size}")
+    body = "\n".join(lines)
+    return Markdown(f"```text\n{body}\n```")

@@ -92,7 +92,7 @@ def preprocessing(steps: Mapping[str, np.ndarray]) -> Picture:
         height, width, _ = pixels.shape
         spread = f"{pixels.dtype}, {pixels.min():.3g} to {pixels.max():.3g}"
         axis.set_title(name)
-        axis.set_xlabel(f"{width}×{height}\n{spread}")  # noqa: RUF001
+        axis.set_xlabel(f"{width}×{height}\n{spread}")
         axis.set(xticks=[], yticks=[])
         axis.grid(visible=False)
     alt = "The same photo after each step: " + ", ".join(steps)
@@ -108,12 +108,12 @@ def measures(ratios: Mapping[str, float]) -> Picture:
     figure, (axis,) = _axes(1, 1, size=(8, 0.5 * len(ratios) + 0.9))
     colours = [GREY if ratio < 1.03 else BLUE for ratio in ratios.values()]
     bars = axis.barh(list(ratios), list(ratios.values()), color=colours)
-    axis.bar_label(bars, fmt=" %.2f×")  # noqa: RUF001
+    axis.bar_label(bars, fmt=" %.2f×")
     axis.axvline(1, color="#333", linewidth=1)
     axis.invert_yaxis()
     axis.grid(visible=False)
     axis.set(title="Images per second ÷ plain export", xlim=(0, 1.15 * max(ratios.values())))
-    alt = "Images per second by measure: " + _listed(ratios, "×")  # noqa: RUF001
+    alt = "Images per second by measure: " + _listed(ratios, "×")
     return picture(figure, alt=alt)
 
 
