@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
@@ -107,7 +108,7 @@ def build(
     if flags.enable_grpc_healthcheck_service:
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         names.append(HEALTH_SERVICE)
-    reflection.enable_server_reflection(names, server)
+    reflection.enable_server_reflection(names, server, pool=_PoolWithMethods())
     return server, servicer
 
 
@@ -122,6 +123,23 @@ async def set_health(servicer: HealthServicer, *, serving: bool) -> None:
     status = health_pb2.HealthCheckResponse
     for name in HEALTH_NAMES:
         await servicer.set(name, status.SERVING if serving else status.NOT_SERVING)
+
+
+class _PoolWithMethods:
+    """The descriptors for reflection, where a method's name finds its service's file too.
+
+    The reflection service of C++ does that and ghz relies on it; Python's pool knows no methods.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(descriptor_pool.Default(), name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> Any:  # noqa: N802  the pool's own name
+        """The file that declares a message, service or method."""
+        try:
+            return descriptor_pool.Default().FindFileContainingSymbol(symbol)
+        except KeyError:
+            return descriptor_pool.Default().FindFileContainingSymbol(symbol.rpartition(".")[0])
 
 
 def _handler(name: str, request_class: Any, serve: Serve, counted: bool) -> Any:

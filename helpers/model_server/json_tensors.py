@@ -169,9 +169,8 @@ def _stack(values: list[Any], dtype: int, key: str) -> np.ndarray[Any, Any]:
                         raise invalid(f"Expecting tensor size: {known} but got: {got}")
                     raise invalid(f"Expecting shape {_shape(shape)} but got: {_shape(row.shape)}")
             except StatusError as error:
-                raise StatusError(
-                    error.code,
-                    f"Failed to process {place} of 'instances' list. Error: {error}",
+                raise invalid(
+                    f"Failed to process {place} of 'instances' list. Error: {error}"
                 ) from error
             shape = row.shape
         raise
@@ -324,7 +323,8 @@ def _add_value(feature: Any, name: str, value: Any) -> None:
     if value is None or isinstance(value, list) or _is_object(value):
         raise invalid(f"Feature: {name} has element with unexpected JSON type: {_type_name(value)}")
     if isinstance(value, str | dict):
-        kind, held = "bytes", _bytes(value, types_pb2.DT_STRING)
+        kind = "bytes"
+        held: Any = _bytes(value, types_pb2.DT_STRING)
     elif isinstance(value, float):
         kind, held = "float", _values([value], types_pb2.DT_FLOAT)[0]
     else:

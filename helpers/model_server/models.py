@@ -307,7 +307,7 @@ class Models:
         try:
             model = await asyncio.shield(loading)
         except asyncio.CancelledError:
-            loading.add_done_callback(lambda done: done.exception() or done.result().close())
+            loading.add_done_callback(_close_loaded)
             raise
         try:
             await self._warm_up(model)
@@ -337,16 +337,21 @@ class Models:
 
     async def close(self) -> None:
         """Stop looking for versions and free them all. Nothing may be running."""
-        tasks = [v.task for versions in self._versions.values() for v in versions.values()]
-        tasks = [task for task in [self._poller, *tasks] if task is not None]
+        everything = [v for versions in self._versions.values() for v in versions.values()]
+        tasks = [t for t in [self._poller, *(v.task for v in everything)] if t is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for versions in self._versions.values():
-            for version in versions.values():
-                if version.model is not None:
-                    version.model.close()
+        for version in everything:
+            if version.model is not None:
+                version.model.close()
         self._threads.shutdown()
+
+
+def _close_loaded(loading: asyncio.Future[Model]) -> None:
+    """Free a version that finished loading when nobody wanted it any more."""
+    if not loading.cancelled() and loading.exception() is None:
+        loading.result().close()
 
 
 def _validated(

@@ -7,6 +7,7 @@ in the latter: what is missing repeats the last value (tensor.cc, `FromProtoFiel
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -31,7 +32,6 @@ _FIELDS = {
     "dcomplex_val": (types_pb2.DT_COMPLEX128,),
 }  # fmt: skip
 FIELD = {dtype: name for name, held in _FIELDS.items() for dtype in held}
-FLOAT8_WIDTH = 1  # bytes; float8 values come as bytes in `float8_val`
 for _name in ("DT_FLOAT8_E5M2", "DT_FLOAT8_E4M3FN"):
     if hasattr(types_pb2, _name):
         FIELD[getattr(types_pb2, _name)] = "float8_val"
@@ -43,9 +43,10 @@ _LARGEST_EXPANSION = 1 << 28  # bytes
 def name_of(dtype: int) -> str:
     """`float`, `string`: as TensorFlow writes a DataType in a message."""
     try:
-        return dtypes.as_dtype(dtype).name.replace("float32", "float").replace("float64", "double")
-    except TypeError:
+        name = types_pb2.DataType.Name(dtype)
+    except ValueError:
         return str(dtype)
+    return str(name).removeprefix("DT_").lower()
 
 
 def numpy_type(dtype: int) -> np.dtype[Any]:
@@ -79,10 +80,11 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray[Any, Any]:
 def _strings(
     proto: tensor_pb2.TensorProto, shape: tuple[int, ...], count: int
 ) -> np.ndarray[Any, Any]:
-    values = list(proto.string_val[:count])
+    if proto.tensor_content:
+        values = _unpack_strings(proto.tensor_content, count)
+    else:
+        values = list(proto.string_val[:count])
     if len(values) < count:
-        if proto.tensor_content:
-            raise ValueError("strings in tensor_content can't be read")
         _check_expansion(count, 8)
         values += [values[-1] if values else b""] * (count - len(values))
     array = np.empty(count, object)
@@ -90,12 +92,36 @@ def _strings(
     return array.reshape(shape)
 
 
+def _unpack_strings(content: bytes, count: int) -> list[bytes]:
+    """Strings in `tensor_content`: their lengths as varints, then their bytes.
+
+    Source: `port::DecodeStringList`, tensorflow/core/platform/tensor_coding.cc.
+    """
+    if count > len(content):
+        raise ValueError(f"{count} strings in {len(content)} bytes")
+    lengths, at = [], 0
+    for _ in range(count):
+        length = shift = 0
+        while True:
+            byte = content[at] if at < len(content) else 0
+            at += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        lengths.append(length)
+    if at + sum(lengths) != len(content):
+        raise ValueError("the lengths of the strings don't add up")
+    ends = [at + end for end in itertools.accumulate(lengths)]
+    return [content[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+
+
 def _typed_values(
     proto: tensor_pb2.TensorProto, dtype: np.dtype[Any], count: int
 ) -> np.ndarray[Any, Any]:
     name = FIELD[proto.dtype]
     held = getattr(proto, name)
-    if name == "float8_val":
+    if name == "float8_val":  # a byte each
         return np.frombuffer(held, dtype)[:count]
     if name == "half_val":  # the 16 bits of each value, in an int32
         return np.array(held[:count], np.uint32).astype(np.uint16).view(dtype)
@@ -131,16 +157,19 @@ def fill(proto: tensor_pb2.TensorProto, array: Any, *, as_content: bool = False)
 
     Args:
         array: of any type that a signature can carry; strings as an object array of bytes.
-        as_content: numbers go to `tensor_content` rather than to the typed field.
+        as_content: values go to `tensor_content` rather than to the typed field.
     """
     array = np.asarray(array)
     for size in array.shape:
         proto.tensor_shape.dim.add().size = size
     if array.dtype.kind in "OSU":
         proto.dtype = types_pb2.DT_STRING
-        proto.string_val.extend(
-            value if isinstance(value, bytes) else str(value).encode() for value in array.flat
-        )
+        strings = [v if isinstance(v, bytes) else str(v).encode() for v in array.flat]
+        if as_content:
+            lengths = b"".join(_varint(len(value)) for value in strings)
+            proto.tensor_content = lengths + b"".join(strings)
+        else:
+            proto.string_val.extend(strings)
         return
     proto.dtype = dtypes.as_dtype(array.dtype).as_datatype_enum
     if as_content:
@@ -170,10 +199,13 @@ _PACKED = {
 
 
 def _packed(number: int, payload: bytes) -> bytes:
-    head = bytearray([number << 3 | 2])  # wire type 2: length-delimited
-    length = len(payload)
-    while length > 0x7F:
-        head.append(length & 0x7F | 0x80)
-        length >>= 7
-    head.append(length)
-    return bytes(head) + payload
+    return bytes([number << 3 | 2]) + _varint(len(payload)) + payload  # 2: length-delimited
+
+
+def _varint(value: int) -> bytes:
+    written = bytearray()
+    while value > 0x7F:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    written.append(value)
+    return bytes(written)

@@ -1,0 +1,268 @@
+"""What runs a server needs: metrics, health, reflection, the request log, the socket, TLS."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
+from prometheus_client.parser import text_string_to_metric_families
+from running import (
+    Server,
+    config_file,
+    photo_request,
+    prediction_service_grpc,
+    refusal,
+    request,
+    serving,
+    tensor,
+    until,
+)
+
+PREFIX = ":tensorflow:serving:"
+
+
+def scrape(server: Server) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every sample, as Prometheus's own parser reads it."""
+    status, text = server.http("/monitoring/prometheus/metrics")
+    assert status == 200
+    return {
+        # The parser adds _total to the name of every counter.
+        (sample.name.removesuffix("_total"), frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def difference(server: Server, act: Any, name: str, **labels: str) -> float:
+    key = (f"{PREFIX}{name}", frozenset(labels.items()))
+    before = scrape(server).get(key, 0)
+    act()
+    return scrape(server).get(key, 0) - before
+
+
+def test_a_request_is_counted_by_model_and_status(server: Server, photo: bytes) -> None:
+    def act() -> None:
+        server.predict(photo_request(photo))
+
+    assert difference(server, act, "request_count", model_name="photos", status="OK") == 1
+    assert (
+        difference(
+            server, act, "request_latency_count", model_name="photos", API="Predict",
+            entrypoint="GRPC",
+        )
+        == 1
+    )  # fmt: skip
+    assert (
+        difference(
+            server, act, "runtime_latency_count", model_name="photos", API="Predict", runtime="TF1"
+        )
+        == 1
+    )
+
+
+def test_a_failure_is_counted_under_its_code_and_has_no_latency(server: Server) -> None:
+    def act() -> None:
+        refusal(server.prediction.Predict, photo_request(b"a text file"))
+
+    labels = {"model_name": "photos", "status": "INVALID_ARGUMENT"}
+    assert difference(server, act, "request_count", **labels) == 1
+    labels = {"model_name": "photos", "API": "Predict", "entrypoint": "GRPC"}
+    assert difference(server, act, "request_latency_count", **labels) == 0
+
+
+def test_rest_is_labelled_as_the_original_labels_it(server: Server) -> None:
+    def act() -> None:
+        server.http("/v1/models/half:predict", {"instances": [[4.0]]})
+
+    labels = {"model_name": "half", "API": "predict", "entrypoint": "REST"}
+    assert difference(server, act, "request_latency_count", **labels) == 1
+
+
+def test_asking_for_the_status_over_http_counts_as_a_request_without_api(server: Server) -> None:
+    labels = {"model_name": "half", "API": "", "entrypoint": "REST"}
+    act = lambda: server.http("/v1/models/half")  # noqa: E731
+    assert difference(server, act, "request_latency_count", **labels) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "limits"),
+    [
+        ("request_latency", {"model_name": "half", "API": "predict", "entrypoint": "REST"},
+         [10 * 1.8**n for n in range(33)]),
+        ("batching_session:queuing_latency", {"thread_pool_name": "batch_threads"},
+         [100 * 1.2**n for n in range(52)]),
+        ("batching_session:processed_batch_size", {}, [2.0**n for n in range(14)]),
+    ],
+)  # fmt: skip
+def test_histograms_have_the_originals_buckets(
+    server: Server, name: str, labels: dict[str, str], limits: list[float]
+) -> None:
+    server.http("/v1/models/half:predict", {"instances": [[4.0]]})
+    found = [
+        dict(key)["le"]
+        for (sample, key) in scrape(server)
+        if sample == f"{PREFIX}{name}_bucket" and set(labels.items()) <= key
+    ]
+    # The original writes six digits.
+    assert [float(limit) for limit in found] == pytest.approx([*limits, float("inf")], rel=1e-5)
+
+
+def test_the_types_are_the_originals(server: Server) -> None:
+    _, text = server.http("/monitoring/prometheus/metrics")
+    for line in (
+        "# TYPE :tensorflow:serving:request_count counter",
+        "# TYPE :tensorflow:serving:request_latency histogram",
+        "# TYPE :tensorflow:core:graph_runs counter",
+        "# TYPE :tensorflow:cc:saved_model:load_attempt_count counter",
+    ):
+        assert line in text.splitlines()
+
+
+def test_metrics_are_off_without_a_monitoring_config(models: Path, tmp_path: Path) -> None:
+    with serving(
+        tmp_path / "log", "--model_name=half", f"--model_base_path={models / 'half'}"
+    ) as running:
+        assert running.http("/monitoring/prometheus/metrics")[0] == 404
+        health = health_pb2_grpc.HealthStub(running.channel)
+        code, _ = refusal(health.Check, health_pb2.HealthCheckRequest())
+        assert code == "UNIMPLEMENTED"
+
+
+@pytest.mark.parametrize(
+    "service", ["", "PredictionService", "ModelService", "tensorflow.serving.PredictionService"]
+)
+def test_a_kubernetes_probe_sees_serving(server: Server, service: str) -> None:
+    health = health_pb2_grpc.HealthStub(server.channel)
+    answer = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=30)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_the_health_of_an_unknown_service_is_not_found(server: Server) -> None:
+    health = health_pb2_grpc.HealthStub(server.channel)
+    code, _ = refusal(health.Check, health_pb2.HealthCheckRequest(service="nobody"))
+    assert code == "NOT_FOUND"
+
+
+def test_reflection_lists_the_services(server: Server) -> None:
+    services = ProtoReflectionDescriptorDatabase(server.channel).get_services()
+    assert {"tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"} <= set(
+        services
+    )
+
+
+def test_a_request_leaves_a_line_in_the_log(server: Server) -> None:
+    refusal(server.prediction.Predict, photo_request(b"a text file that is logged"))
+    until(lambda: '"code": "INVALID_ARGUMENT"' in server.log)
+    lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
+    server.predict(request("half", {"x": tensor([[4.0], [6.0]], "float32")}, version=2))
+    until(lambda: '"version": 2' in server.log)
+    lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
+    (line,) = [line for line in lines if line["version"] == 2][-1:]
+    assert {k: line[k] for k in ("model", "signature", "code", "batch_size", "entrypoint")} == {
+        "model": "half", "signature": "serving_default", "code": "OK", "batch_size": 2,
+        "entrypoint": "GRPC",
+    }  # fmt: skip
+    assert line["queue_ms"] + line["run_ms"] <= line["total_ms"]
+
+
+def test_a_unix_socket_and_channel_arguments_are_used(models: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with serving(
+        tmp_path / "log", "--model_name=half", f"--model_base_path={models / 'half'}",
+        f"--grpc_socket_path={path}", "--grpc_channel_arguments=grpc.max_connection_age_ms=100",
+    ) as running:  # fmt: skip
+        with grpc.insecure_channel(f"unix:{path}") as channel:
+            stub = prediction_service_grpc.PredictionServiceStub(channel)
+            sent = request("half", {"x": tensor([[4.0]], "float32")})
+            assert list(stub.Predict(sent, timeout=30).outputs["y"].float_val) == [5.0]
+        # A connection that is older than 100 ms is told to go, which HTTP/2 says by GOAWAY.
+        with socket.create_connection(("127.0.0.1", running.port)) as raw:
+            raw.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+            raw.settimeout(30)
+            seen = b""
+            while b"max_age" not in seen:
+                chunk = raw.recv(4096)
+                assert chunk, seen
+                seen += chunk
+    assert not path.exists()
+
+
+def certificate(directory: Path, name: str, *, issuer: str = "") -> None:
+    """A key and a certificate for 127.0.0.1, by openssl; self-signed without an issuer."""
+    key, file = directory / f"{name}.key", directory / f"{name}.pem"
+    sign = ["-CA", directory / f"{issuer}.pem", "-CAkey", directory / f"{issuer}.key"]
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-nodes", "-keyout", key, "-out", file, "-days", "1", "-subj", f"/CN={name}",
+            "-addext", "subjectAltName=IP:127.0.0.1", *(sign if issuer else []),
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def quoted(file: Path) -> str:
+    return json.dumps(file.read_text())  # a text proto's strings are quoted as JSON's are
+
+
+def test_mutual_tls_lets_the_right_client_in_and_no_other(models: Path, tmp_path: Path) -> None:
+    for name in ("ca", "other-ca"):
+        certificate(tmp_path, name)
+    certificate(tmp_path, "server", issuer="ca")
+    certificate(tmp_path, "client", issuer="ca")
+    certificate(tmp_path, "intruder", issuer="other-ca")
+    ssl = tmp_path / "ssl.config"
+    ssl.write_text(
+        f"server_key: {quoted(tmp_path / 'server.key')}\n"
+        f"server_cert: {quoted(tmp_path / 'server.pem')}\n"
+        f"custom_ca: {quoted(tmp_path / 'ca.pem')}\nclient_verify: true\n"
+    )
+    with serving(
+        tmp_path / "log", "--model_name=half", f"--model_base_path={models / 'half'}",
+        f"--ssl_config_file={ssl}",
+    ) as running:  # fmt: skip
+
+        def predict(*, client: str | None) -> str:
+            pair = (
+                [(tmp_path / f"{client}.{kind}").read_bytes() for kind in ("key", "pem")]
+                if client
+                else [None, None]
+            )
+            credentials = grpc.ssl_channel_credentials((tmp_path / "ca.pem").read_bytes(), *pair)
+            with grpc.secure_channel(f"127.0.0.1:{running.port}", credentials) as channel:
+                stub = prediction_service_grpc.PredictionServiceStub(channel)
+                try:
+                    stub.Predict(request("half", {"x": tensor([[4.0]], "float32")}), timeout=20)
+                except grpc.RpcError as error:
+                    return error.code().name
+            return "OK"
+
+        assert [predict(client=name) for name in ("client", "intruder", None)] == [
+            "OK", "UNAVAILABLE", "UNAVAILABLE",
+        ]  # fmt: skip
+        plain = request("half", {"x": tensor([[4.0]], "float32")})
+        assert refusal(running.prediction.Predict, plain)[0] == "UNAVAILABLE"
+
+
+def test_the_tutorials_own_configuration_serves(models: Path, tmp_path: Path) -> None:
+    """serving/*.config as they are, but for the model's path."""
+    own = Path(__file__).resolve().parents[2] / "serving"
+    text = (own / "models.config").read_text()
+    config = config_file(tmp_path / "models.config", {})
+    config.write_text(text.replace("/models/inception", str(models / "photos")))
+    with serving(
+        tmp_path / "log", f"--model_config_file={config}", "--enable_batching",
+        f"--batching_parameters_file={own / 'batching.config'}",
+        f"--monitoring_config_file={own / 'monitoring.config'}",
+    ) as running:  # fmt: skip
+        assert running.states("inception") == {1: "AVAILABLE"}
+        assert running.http("/monitoring/prometheus/metrics")[0] == 200
