@@ -110,7 +110,7 @@ def _watch(children: list[_Child], zero: float, plan: Plan) -> None:
             done = records["done_s"][(records["code"] == 0) & (records["done_s"] >= 0)]
             if now <= 0 or not len(done):
                 continue
-            interval, _ = stats.mean_of_batches(done[done < now], duration_s=now)
+            interval = stats.mean_of_batches(done[done < now], duration_s=now)
             rate = len(done) / now
             if interval.high is not None and interval.high - rate <= plan.precision * rate:
                 for child in children:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from helpers.errors import ResultError
 from helpers.results.record import Result
-from helpers.stats import Interval, Percentile, Ratio, ratio
+from helpers.stats import Interval, Percentile, Ratio, pooled, ratio
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,25 @@ class Difference:
 def compare(before: Result, after: Result) -> list[Difference]:
     """What changed from one result to another, in the runs and figures that both have.
 
+    Rounds of a run are pooled.
+
     Raises:
         ResultError: they are of different benchmarks, or of machines of different classes.
     """
-    for what, one, other in [
+    for what, first, second in [
         ("benchmarks", before.name, after.name),
         ("processors", *(r.machine["processor_class"] for r in (before, after))),
     ]:
-        if one != other:
+        if first != second:
             raise ResultError(
                 "The results can't be compared",
-                cause=f"they are of different {what}: {one} and {other}",
+                cause=f"they are of different {what}: {first} and {second}",
                 next_step="Compare two of the same benchmark on processors of the same class.",
             )
     found = []
-    for key in [key for key in before.runs if key in after.runs]:
-        one, other = before.runs[key].summary, after.runs[key].summary
+    one_by_one, other_by_one = before.rounds(), after.rounds()
+    for key in [key for key in one_by_one if key in other_by_one]:
+        one, other = pooled(one_by_one[key]), pooled(other_by_one[key])
         found.append(
             _difference(
                 f"{key}: requests/s",

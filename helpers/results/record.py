@@ -101,6 +101,13 @@ class Result:
             figures=dict(figures or {}),
         )
 
+    def rounds(self) -> dict[str, list[Summary]]:
+        """The runs' figures, those of `NAME, round 1`, `NAME, round 2`, … together under NAME."""
+        found: dict[str, list[Summary]] = {}
+        for key, run in self.runs.items():
+            found.setdefault(key.partition(", round ")[0], []).append(run.summary)
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """Plain data that fits the schema."""
         return {

@@ -4,11 +4,17 @@ summary = stats.summarize(run.records, duration_s=run.duration_s)
 """
 
 from helpers.stats.comparison import Ratio, ratio
-from helpers.stats.confidence import Interval, mean_of_batches, quantile_ranks
+from helpers.stats.confidence import (
+    Interval,
+    mean,
+    mean_of_batches,
+    quantile_ranks,
+    rate_between_pauses,
+)
 from helpers.stats.histogram import Histogram
 from helpers.stats.models import LittlesLaw, Scalability, fit_scalability, littles_law
 from helpers.stats.records import CODES, RECORD, Records, code_name
-from helpers.stats.summary import QUANTILES, Percentile, Summary, percentile, summarize
+from helpers.stats.summary import QUANTILES, Percentile, Summary, percentile, pooled, summarize
 
 __all__ = [
     "CODES",
@@ -25,9 +31,12 @@ __all__ = [
     "code_name",
     "fit_scalability",
     "littles_law",
+    "mean",
     "mean_of_batches",
     "percentile",
+    "pooled",
     "quantile_ranks",
+    "rate_between_pauses",
     "ratio",
     "summarize",
 ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from helpers.errors import LoadError, NoRequestsError
-from helpers.stats.confidence import Interval, enough_for, mean_of_batches, quantile_ranks
+from helpers.stats.confidence import Interval, enough_for, mean, mean_of_batches, quantile_ranks
 from helpers.stats.histogram import Histogram, nearest_rank
 from helpers.stats.records import Records, code_name
 
@@ -223,7 +225,7 @@ def summarize(
         )
     answered = counted[counted["code"] == 0]
     times = np.sort(done["done_s"][done["code"] == 0])
-    interval, _ = mean_of_batches(times, duration_s=duration_s)
+    interval = mean_of_batches(times, duration_s=duration_s)
     codes, counts = np.unique(counted["code"][counted["code"] != 0], return_counts=True)
     return Summary(
         duration_s=duration_s,
@@ -236,6 +238,63 @@ def summarize(
         histogram=Histogram.of(answered["done_s"] - answered[f"{latency_from}_s"]),
         latency_from=latency_from,
     )
+
+
+def pooled(summaries: Sequence[Summary], *, at_once: bool = False) -> Summary:
+    """Several runs as one.
+
+    Percentiles are those of all their requests, from the merged histograms.
+
+    Args:
+        summaries: at least one, of the same kind of run.
+        at_once: the runs put load on one server together, as several pods do: throughputs add up.
+            Otherwise they were rounds, one after another: throughputs are averaged, and the
+            interval is theirs.
+
+    Raises:
+        NoRequestsError: there are none.
+        LoadError: their latencies count from different moments, or photos a request differ.
+    """
+    if not summaries:
+        raise NoRequestsError("There is no run to pool", next_step="Pass at least one summary.")
+    if len({(s.latency_from, s.photos_per_request) for s in summaries}) > 1:
+        raise LoadError(
+            "These runs can't be pooled",
+            cause="their latencies or their requests are of different kinds",
+            next_step="Pool runs that were made with the same settings.",
+        )
+    rates = [s.throughput_per_s for s in summaries]
+    if at_once:
+        throughput, interval = sum(rates), _added([s.throughput_interval for s in summaries], rates)
+    elif len(rates) == 1:
+        throughput, interval = rates[0], summaries[0].throughput_interval
+    else:
+        throughput, interval = mean(rates)
+    failures: Counter[str] = Counter()
+    for summary in summaries:
+        failures.update(summary.failures)
+    durations = [s.duration_s for s in summaries]
+    return Summary(
+        duration_s=max(durations) if at_once else sum(durations),
+        requests=sum(s.requests for s in summaries),
+        successes=sum(s.successes for s in summaries),
+        failures=dict(failures),
+        throughput_per_s=throughput,
+        throughput_interval=interval,
+        photos_per_request=summaries[0].photos_per_request,
+        histogram=Histogram.merged(s.histogram for s in summaries),
+        latency_from=summaries[0].latency_from,
+    )
+
+
+def _added(intervals: Sequence[Interval], values: Sequence[float]) -> Interval:
+    """The interval of a sum of independent values: variances add up."""
+    pairs = list(zip(intervals, values, strict=True))
+    if any(i.low is None or i.high is None for i, _ in pairs):
+        return Interval(None, None)
+    down = math.hypot(*(v - (i.low or 0.0) for i, v in pairs))
+    up = math.hypot(*((i.high or 0.0) - v for i, v in pairs))
+    return Interval(sum(values) - down, sum(values) + up)
 
 
 def _within(records: Records, field: str, duration_s: float) -> Records:

@@ -1,7 +1,6 @@
 """Figures from records: percentiles, throughput, and how sure both are."""
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -192,7 +191,7 @@ def test_the_interval_of_a_rate_holds_the_true_rate_19_times_in_20() -> None:
     inside = 0
     for _ in range(1000):
         times = np.sort(generator.uniform(0, 10, generator.poisson(1000)))
-        interval, _ = stats.mean_of_batches(times, duration_s=10)
+        interval = stats.mean_of_batches(times, duration_s=10)
         assert interval.low is not None
         assert interval.high is not None
         inside += interval.low <= 100 <= interval.high
@@ -201,8 +200,71 @@ def test_the_interval_of_a_rate_holds_the_true_rate_19_times_in_20() -> None:
 
 
 def test_a_rate_from_a_few_events_has_no_interval() -> None:
-    interval, error = stats.mean_of_batches(np.linspace(0, 0.9, 10), duration_s=1)
-    assert (interval.low, interval.high, error) == (None, None, math.inf)
+    interval = stats.mean_of_batches(np.linspace(0, 0.9, 10), duration_s=1)
+    assert (interval.low, interval.high) == (None, None)
+
+
+def test_a_mean_comes_with_students_interval() -> None:
+    # Three values, 2 degrees of freedom: 4.303 standard errors of 1/sqrt(3).
+    average, interval = stats.mean([1.0, 2.0, 3.0])
+    assert (average, interval.high) == (2.0, pytest.approx(2 + 4.303 / 3**0.5))
+
+
+def test_one_value_has_no_interval() -> None:
+    assert stats.mean([5.0]) == (5.0, stats.Interval(None, None))
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.3, 1.7, 2.9])
+def test_a_rate_of_lumps_does_not_depend_on_where_the_window_cuts_them(offset: float) -> None:
+    # 16 answers every 3 s, within 20 ms: 5.33 a second. Counting in the window gives 4.8 to 6.4.
+    lumps = np.add.outer(np.arange(20) * 3.0, np.linspace(0, 0.02, 16)).ravel() + offset
+    inside = lumps[(lumps >= 3) & (lumps < 28)]
+    assert stats.rate_between_pauses(inside) == pytest.approx(16 / 3, rel=1e-3)
+
+
+def test_a_rate_of_an_even_stream_is_its_rate() -> None:
+    times = np.sort(np.random.default_rng(0).uniform(0, 100, 10_000))
+    assert stats.rate_between_pauses(times) == pytest.approx(100, rel=0.03)
+
+
+def test_a_rate_of_a_few_events_is_refused() -> None:
+    with pytest.raises(ValueError, match="too few"):
+        stats.rate_between_pauses(np.arange(7.0))
+
+
+def test_rounds_are_pooled_as_one_longer_run() -> None:
+    rounds = [
+        stats.summarize(records(due=[0.0] * n, latency=[0.1] * n), duration_s=1) for n in (4, 8)
+    ]
+    together = stats.pooled(rounds)
+    assert (together.duration_s, together.requests, together.throughput_per_s) == (2, 12, 6)
+
+
+def test_generators_at_once_add_up() -> None:
+    pods = [
+        stats.summarize(records(due=[0.0] * n, latency=[0.1] * n), duration_s=1) for n in (4, 8)
+    ]
+    together = stats.pooled(pods, at_once=True)
+    assert (together.duration_s, together.requests, together.throughput_per_s) == (1, 12, 12)
+
+
+def test_failures_of_pooled_runs_add_up() -> None:
+    run = stats.summarize(records(due=[0.0], latency=[0.1], code=14), duration_s=1)
+    assert dict(stats.pooled([run, run]).failures) == {"UNAVAILABLE": 2}
+
+
+def test_pooled_percentiles_are_those_of_all_requests() -> None:
+    fast = stats.summarize(records(due=[0.0] * 90, latency=[0.1] * 90), duration_s=1)
+    slow = stats.summarize(records(due=[0.0] * 10, latency=[0.9] * 10), duration_s=1)
+    # The average of the two medians would be 500 ms.
+    assert stats.pooled([fast, slow], at_once=True).p50_ms == pytest.approx(100, rel=PRECISION)
+
+
+def test_runs_of_different_kinds_are_not_pooled() -> None:
+    run = records(due=[0.0], latency=[0.1])
+    one = stats.summarize(run, duration_s=1)
+    with pytest.raises(LoadError, match="different kinds"):
+        stats.pooled([one, stats.summarize(run, duration_s=1, photos_per_request=8)])
 
 
 def test_littles_law_holds_on_a_steady_run() -> None:

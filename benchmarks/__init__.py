@@ -1,0 +1,1 @@
+"""What `make bench` runs. Each benchmark writes a file to `benchmarks/results/`."""
