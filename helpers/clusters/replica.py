@@ -139,8 +139,9 @@ class Replica:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), backoff_s)
             backoff_s = min(max(_BACKOFF_S, backoff_s * 2), _BACKOFF_MOST_S)
-            self.restarts += 1
-            self._say(f"restart {self.restarts}: {ended}")
+            if not self.stopping:
+                self.restarts += 1
+                self._say(f"restart {self.restarts}: {ended}")
 
     async def _serve(self) -> str:
         """Runs one server to its end and returns why it ended."""
@@ -295,7 +296,7 @@ class Replica:
 
     def _say(self, text: str) -> None:
         """A line of ours in the replica's log."""
-        with self.log.open("a", encoding="utf-8") as log:
+        with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as log:
             log.write(f"--- {self.name}: {text}\n")
 
 
