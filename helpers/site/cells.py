@@ -203,7 +203,7 @@ def _tables(soup: BeautifulSoup) -> None:
 
 def _is_number(text: str) -> bool:
     text = text.strip()
-    return text in ("", "–", "—", "NaN") or _NUMBER.match(text) is not None  # noqa: RUF001
+    return text in ("", "–", "—", "NaN") or _NUMBER.match(text) is not None
 
 
 def _pictures(soup: BeautifulSoup) -> None:

@@ -93,7 +93,7 @@ def test_no_kubectl(cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_kustomization_that_does_not_exist(cluster: KubernetesCluster, tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="can't be rendered: .*kustomization"):
+    with pytest.raises(ManifestError, match=r"can't be rendered: .*kustomization"):
         cluster.apply(tmp_path)
 
 
@@ -182,7 +182,9 @@ def test_a_namespace_that_is_terminating_is_named(context: str, kubectl: Kubectl
     try:
         with (
             KubernetesCluster(context=context, namespace=name) as cluster,
-            pytest.raises(ClusterError, match="being terminated.*Wait until the namespace is gone"),
+            pytest.raises(
+                ClusterError, match=r"being terminated.*Wait until the namespace is gone"
+            ),
         ):
             cluster.apply()
     finally:

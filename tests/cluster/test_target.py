@@ -155,7 +155,7 @@ def test_kubernetes_own_grpc_probe_is_answered(serving: KubernetesCluster) -> No
         answer = health_pb2_grpc.HealthStub(channel).Check(
             health_pb2.HealthCheckRequest(), timeout=20
         )
-    assert health_pb2.HealthCheckResponse.SERVING == answer.status
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 @pytest.mark.parametrize("replicas", [-1])
