@@ -36,7 +36,8 @@ LIMITATIONS: Mapping[str, str] = {
     "resources": "The local target holds no replica to its CPU and memory limits: give it flags, "
     "such as --tensorflow_intra_op_parallelism=1, to bound its threads.",
     "image": "The local target runs no container: it takes the command, flags, environment and "
-    "probes of the Deployment, and leaves its image, volumes and security context alone.",
+    "probes of the Deployment, and leaves its image, init containers, volumes and security context "
+    "alone.",
 }
 
 

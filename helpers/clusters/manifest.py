@@ -12,6 +12,7 @@ from typing import Any
 from helpers.clusters import schema
 from helpers.clusters.schema import wrong
 
+_HOOKS = {"sleep", "exec"}
 _SECRETS = "On `local` an environment variable has a literal `value:`."
 
 
@@ -146,6 +147,9 @@ def _template(pod: Mapping[str, Any], path: Path) -> PodTemplate:
             f"there are {len(containers)}, and `local` runs one process a replica",
             "Leave the model server's container alone in it.",
         )
+    if pod.get("restartPolicy", "Always") != "Always":
+        at = f"{_POD}.restartPolicy"
+        raise wrong(path, at, f"it is {pod['restartPolicy']}", "A Deployment's is Always.")
     container, where = containers[0], f"{where}[0]"
     ports = {port.get("name", ""): port["containerPort"] for port in container.get("ports") or []}
     probes = {
@@ -153,7 +157,11 @@ def _template(pod: Mapping[str, Any], path: Path) -> PodTemplate:
         for field in ("startupProbe", "readinessProbe", "livenessProbe")
         if container.get(field)
     }
-    hook = (container.get("lifecycle") or {}).get("preStop") or {}
+    lifecycle = container.get("lifecycle") or {}
+    hook = lifecycle.get("preStop") or {}
+    for other in [*({*lifecycle} - {"preStop"}), *(f"preStop.{a}" for a in {*hook} - _HOOKS)]:
+        at = f"{where}.lifecycle.{other}"
+        raise wrong(path, at, "`local` has no such hook", "It has preStop with sleep or exec.")
     requests = (container.get("resources") or {}).get("requests") or {}
     return PodTemplate(
         command=tuple(container.get("command") or ()),

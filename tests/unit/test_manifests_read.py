@@ -91,6 +91,9 @@ def test_percentages_are_rounded_as_kubernetes_does(
         ("kind: Deployment", "kind: Deploymnt", "kind: it is 'Deploymnt'", "kind: Deployment"),
         ("periodSeconds: 1\n", "periodSeconds: 0\n", "periodSeconds: it is 0", "1 or more"),
         ("memory: 1536Mi", "memory: 1GB", "requests.memory: it is '1GB'", "512Mi"),
+        ("enableServiceLinks:", "restartPolicy: Never #", "restartPolicy: it is Never", "Always"),
+        ("sleep:\n", "httpGet: {port: 1}\n #", "preStop.httpGet", "sleep or exec"),
+        ("port: 8500", "port: 85000", "grpc.port: it is 85000", "1 to 65535"),
         ("maxSurge: 1", "maxSurge: some", "maxSurge: it is 'some'", "percentage"),
         ("grpc:\n              port: 8500", "tcpSocket: {port: grcp}", "'grcp'", "grpc, http"),
         (
