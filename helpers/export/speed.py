@@ -1,6 +1,6 @@
-"""How many photos a second a SavedModel classifies in a process of its own, without a server.
+"""How many photos a second SavedModels classify in processes of their own, without a server.
 
-A process of its own, since what TensorFlow reads from the environment it reads once.
+In processes of their own, since what TensorFlow reads from the environment it reads only once.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,23 +33,50 @@ PLAIN = "plain"
 
 
 @dataclass(frozen=True)
+class Form:
+    """A SavedModel, and the environment of the process that it is measured in.
+
+    Attributes:
+        name: what its figures are called by.
+        path: its version directory.
+        environment: variables on top of this process's; none are TensorFlow's defaults.
+    """
+
+    name: str
+    path: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Speed:
     """What was measured of one SavedModel.
 
     Attributes:
         images: photos classified while it was measured.
-        seconds: in which they were.
+        batch_seconds: what each batch of them took.
         cpu_seconds: of all cores together, in the same time.
     """
 
     images: int
-    seconds: float
+    batch_seconds: tuple[float, ...]
     cpu_seconds: float
+
+    def __add__(self, other: Speed) -> Speed:
+        return Speed(
+            self.images + other.images,
+            self.batch_seconds + other.batch_seconds,
+            self.cpu_seconds + other.cpu_seconds,
+        )
 
     @property
     def images_per_s(self) -> float:
         """Photos a second."""
-        return self.images / self.seconds
+        return self.images / sum(self.batch_seconds)
+
+    @property
+    def images_per_cpu_s(self) -> float:
+        """Photos for a second of one core: what is left to tell on a machine that is busy."""
+        return self.images / self.cpu_seconds
 
 
 @dataclass(frozen=True)
@@ -93,8 +121,8 @@ class Measures:
 def measure(plain: Export, *, seconds: float = 3.0, batch_size: int = BATCH_SIZE) -> Measures:
     """Measure what each measure of the fast form brings for a plain export on this machine.
 
-    The forms are written to a temporary directory, since each is a SavedModel of its own; two
-    processes measure them, without and with oneDNN. Takes about 20 s and `seconds` a form.
+    Each is added to those before it, in a SavedModel of its own under a temporary directory.
+    Takes about 15 s, and `seconds` for each form.
 
     Args:
         plain: a whole export of the plain form.
@@ -104,106 +132,136 @@ def measure(plain: Export, *, seconds: float = 3.0, batch_size: int = BATCH_SIZE
     from . import fast
     from .exporter import model_of
 
-    measures = fast.measures_for(processor := processor_class())
     model = model_of(plain)
+    forms = [Form(PLAIN, plain.path)]
     with tempfile.TemporaryDirectory() as directory:
-
-        def form(*taken: str) -> Path:
-            path = Path(directory, str(len(taken)))
-            path.mkdir()
-            fast.write_graph(model, path, taken)
-            return path
-
-        folded, cropped = form(fast.FOLD), form(fast.FOLD, fast.CROP)
-        paths = {PLAIN: plain.path, fast.FOLD: folded, f"+ {fast.CROP}": cropped}
-        speeds = in_process(paths, seconds=seconds, batch_size=batch_size)
-        if fast.ONEDNN in measures:
-            paths = {f"{PLAIN}, but {fast.ONEDNN}": plain.path, f"+ {fast.ONEDNN}": cropped}
-            if fast.BFLOAT16 in measures:
-                paths[f"+ {fast.BFLOAT16}"] = form(*measures)
-            speeds |= in_process(
-                paths,
-                environment=fast.ONEDNN_ENVIRONMENT,
-                seconds=seconds,
-                batch_size=batch_size,
-            )
-    return Measures(speeds, processor)
+        for count, added in enumerate(fast.measures_for(processor_class()), start=1):
+            taken = fast.measures_for(processor_class())[:count]
+            path, environment = Path(directory, str(count)), forms[-1].environment
+            if added == fast.ONEDNN:  # the graph stays as it is
+                path, environment = forms[-1].path, fast.ONEDNN_ENVIRONMENT
+            else:
+                path.mkdir()
+                fast.write_graph(model, path, taken)
+            forms.append(Form(added if count == 1 else f"+ {added}", path, environment))
+        del model  # 100 MB that the processes may need
+        speeds = in_turn(forms, seconds=seconds, batch_size=batch_size)
+    return Measures(speeds, processor_class())
 
 
-def in_process(
-    paths: Mapping[str, Path],
-    *,
-    seconds: float,
-    batch_size: int = BATCH_SIZE,
-    environment: Mapping[str, str] | None = None,
+def in_turn(
+    forms: Sequence[Form], *, seconds: float, batch_size: int = BATCH_SIZE
 ) -> dict[str, Speed]:
-    """Classify the sample photos with SavedModels in one new process, batch by batch in turn.
+    """Classify the sample photos with several SavedModels, a batch each in turn.
 
-    In turn, so that whatever else the machine does meanwhile slows all of them alike.
+    In turn, so that whatever else the machine does meanwhile slows all of them alike. There is a
+    process for each environment; those whose turn it isn't wait.
 
     Args:
-        paths: name to version directory.
+        forms: what to measure.
         seconds: for each of them. At least one batch is always measured.
         batch_size: photos that are classified together.
-        environment: variables of that process; None for TensorFlow's defaults.
 
     Raises:
-        ExportError: the process failed; its last words are in the message.
+        ExportError: a process failed; its last words are in the message.
     """
-    task = {
-        "paths": {name: str(path) for name, path in paths.items()},
-        "seconds": seconds,
-        "batch_size": batch_size,
-    }
-    inherited = {name: value for name, value in os.environ.items() if name != ONEDNN_VARIABLE}
-    done = subprocess.run(
-        [sys.executable, "-m", __name__],
-        input=json.dumps(task),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env=inherited | dict(environment or {}),
-    )
-    if done.returncode:
-        raise ExportError(
-            f"The speed of {', '.join(paths)} couldn't be measured",
-            cause=" ".join(done.stderr.splitlines()[-1:]) or f"exit status {done.returncode}",
-            next_step="Load them in this process with `load_in_process` to see more.",
-        )
-    answer = json.loads(done.stdout.splitlines()[-1])
-    return {name: Speed(**speed) for name, speed in answer.items()}
-
-
-def _measure_in_turn(
-    classify: Mapping[str, Callable[[Sequence[bytes]], object]], batch: list[bytes], seconds: float
-) -> dict[str, dict[str, float]]:
-    for run in classify.values():
-        run(batch[:2])  # grappler's rewriting and oneDNN's kernels belong to nobody's figure
-    totals = {name: {"images": 0, "seconds": 0.0, "cpu_seconds": 0.0} for name in classify}
-    unfinished = dict(classify)
-    while unfinished:
-        for name, run in list(unfinished.items()):
-            started, cpu_started = time.perf_counter(), time.process_time()
-            run(batch)
-            took, total = time.perf_counter() - started, totals[name]
-            total["images"] += len(batch)
-            total["seconds"] += took
-            total["cpu_seconds"] += time.process_time() - cpu_started
-            if total["seconds"] + took / 2 > seconds:  # ends as near to `seconds` as it can
-                del unfinished[name]
+    environments = {tuple(sorted(form.environment.items())): form.environment for form in forms}
+    totals = {form.name: Speed(0, (), 0.0) for form in forms}
+    unfinished = list(forms)
+    with ExitStack() as stack:
+        processes = {
+            key: stack.enter_context(
+                _process([f for f in forms if f.environment == environment], batch_size)
+            )
+            for key, environment in environments.items()
+        }
+        for process in processes.values():
+            process.wait_until_loaded()  # all, or the first would be measured beside the last
+        while unfinished:
+            for form in list(unfinished):
+                process = processes[tuple(sorted(form.environment.items()))]
+                took = process.ask(form.name)
+                total = totals[form.name] = totals[form.name] + took
+                if sum(total.batch_seconds) + took.batch_seconds[0] / 2 > seconds:  # nearest to it
+                    unfinished.remove(form)
     return totals
 
 
-def _main() -> None:
+@dataclass(frozen=True)
+class _Process:
+    forms: Sequence[Form]
+    process: subprocess.Popen[str]
+    log: Path
+
+    def wait_until_loaded(self) -> None:
+        self._say_and_hear("")
+
+    def ask(self, name: str) -> Speed:
+        """Have one batch classified by a form."""
+        answer = json.loads(self._say_and_hear(name))
+        return Speed(answer["images"], tuple(answer["batch_seconds"]), answer["cpu_seconds"])
+
+    def _say_and_hear(self, word: str) -> str:
+        said, heard = self.process.stdin, self.process.stdout
+        assert said is not None
+        assert heard is not None
+        with suppress(OSError):
+            said.write(word + "\n")
+            said.flush()
+        if line := heard.readline():
+            return line
+        last_words = self.log.read_text(errors="replace").splitlines()[-1:]
+        raise ExportError(
+            f"The speed of {', '.join(form.name for form in self.forms)} couldn't be measured",
+            cause=" ".join(last_words) or f"the process ended with {self.process.wait()}",
+            next_step="Load it in this process with `load_in_process` to see more.",
+        )
+
+
+@contextmanager
+def _process(forms: Sequence[Form], batch_size: int) -> Iterator[_Process]:
+    """A process that has loaded some forms and classifies a batch whenever it is asked to."""
+    inherited = {name: value for name, value in os.environ.items() if name != ONEDNN_VARIABLE}
+    task = json.dumps({"paths": {f.name: str(f.path) for f in forms}, "batch_size": batch_size})
+    with tempfile.NamedTemporaryFile("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "helpers.export.speed", task],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=ROOT,
+            env=inherited | dict(forms[0].environment),
+        )
+        try:
+            yield _Process(forms, process, Path(log.name))
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def _classify_when_asked() -> None:
     from .savedmodel import load_in_process
 
-    task = json.load(sys.stdin)
+    task = json.loads(sys.argv[1])
     samples = [photo.data for photo in sample_photos.samples()]
     batch = [samples[index % len(samples)] for index in range(task["batch_size"])]
     classify = {name: load_in_process(Path(path)) for name, path in task["paths"].items()}
-    print(json.dumps(_measure_in_turn(classify, batch, task["seconds"])))
+    for run in classify.values():
+        run(batch[:2])  # grappler's rewriting and oneDNN's kernels belong to nobody's figure
+    for name in map(str.strip, sys.stdin):
+        if not name:
+            print("loaded", flush=True)
+            continue
+        started, cpu_started = time.perf_counter(), time.process_time()
+        classify[name](batch)
+        answer = {
+            "images": len(batch),
+            "batch_seconds": [time.perf_counter() - started],
+            "cpu_seconds": time.process_time() - cpu_started,
+        }
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
-    _main()
+    _classify_when_asked()
