@@ -115,8 +115,11 @@ def decode_and_crop(photo: tf.Tensor) -> tf.Tensor:
     def jpeg() -> tf.Tensor:
         height, width = tf.unstack(tf.io.extract_jpeg_shape(photo)[:2])
         top, left = _margin(height), _margin(width)
-        window = tf.stack([top, left, height - 2 * top, width - 2 * left])
-        return tf.image.decode_and_crop_jpeg(photo, window, channels=3)
+        kept = width - 2 * left
+        # One column more, if there is one: colours at half the resolution, as most JPEGs have
+        # them, are interpolated from both neighbours.
+        window = tf.stack([top, left, height - 2 * top, kept + tf.minimum(left, 1)])
+        return tf.image.decode_and_crop_jpeg(photo, window, channels=3)[:, :kept]
 
     return tf.cond(tf.io.is_jpeg(photo), jpeg, lambda: signatures.decode(photo))
 

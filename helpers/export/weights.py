@@ -8,6 +8,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,8 +144,11 @@ def load(model: keras.Model, path: Path) -> None:
             own words about what doesn't fit are in its message.
     """
     try:
-        model.load_weights(path)
-    except (ValueError, KeyError, OSError, TypeError) as error:
+        with warnings.catch_warnings():
+            # Keras only warns of layers that it found no weights for, and leaves them random.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (ValueError, KeyError, OSError, TypeError, UserWarning) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(
             f"The weights in {path} don't fit {model.name}",

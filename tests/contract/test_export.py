@@ -1,0 +1,462 @@
+"""An export is what a server can load, answers as Keras does, and is there whole or not at all.
+
+Most of it is shown on the light network; what is about Inception-v3 itself has random weights.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import io
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import photos, settings
+from helpers.errors import ExportError, WeightsError
+from helpers.export import Export, export, find
+from helpers.export import weights as weights_
+
+pytestmark = pytest.mark.slow
+
+PUPPY = photos.load("puppy").data
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    return export(tmp_path_factory.mktemp("light"), network="light")
+
+
+@pytest.fixture(scope="module")
+def inception() -> Export:
+    # Kept: the next run exports nothing.
+    return export(settings.BUILD / "test-models" / "inception", weights="random")
+
+
+@pytest.fixture(scope="module")
+def fast() -> Export:
+    return export(settings.BUILD / "test-models" / "fast", weights="random", form="fast")
+
+
+def answer(exported: Export, *data: bytes, signature: str = settings.PREDICT_SIGNATURE):  # type: ignore[no-untyped-def]
+    from helpers.export import load_in_process
+
+    runner = load_in_process(exported.path, signature=signature)
+    try:
+        return runner(data)
+    finally:
+        runner.close()
+
+
+def encoded(mode: str, kind: str) -> bytes:
+    """The puppy in another colour space or file format."""
+    file = io.BytesIO()
+    Image.open(io.BytesIO(PUPPY)).convert(mode).save(file, kind)
+    return file.getvalue()
+
+
+# What it answers
+
+
+def test_inception_answers_as_keras_does_after_its_own_preprocessing(inception: Export) -> None:
+    """The photo goes through Pillow's decoder and Keras's own functions, none of ours."""
+    from helpers.export.exporter import model_of
+    from helpers.export.runtime import keras
+
+    picture = Image.open(io.BytesIO(PUPPY)).convert("RGB")
+    left, top = (int((side - side * 0.875) / 2) for side in picture.size)
+    centre = picture.crop((left, top, picture.width - left, picture.height - top))
+    resize = keras.layers.Resizing(299, 299, interpolation="bilinear")
+    pixels = resize(np.asarray(centre, np.float32)[None])
+    batch = keras.applications.inception_v3.preprocess_input(np.array(pixels))
+    expected = np.sort(model_of(inception).predict(batch, verbose=0)[0])[::-1][:5]
+
+    _, scores = answer(inception, PUPPY)
+    # Pillow and TensorFlow decode JPEG a step of 1/255 apart here and there.
+    np.testing.assert_allclose(scores[0], expected, atol=0.01)
+
+
+def test_both_signatures_answer_the_same(light: Export) -> None:
+    from helpers.export.runtime import tf
+
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[PUPPY]))
+    example = tf.train.Example(
+        features=tf.train.Features(feature={settings.EXAMPLE_FEATURE: feature})
+    )
+    classes, scores = answer(
+        light, example.SerializeToString(), signature=settings.CLASSIFY_SIGNATURE
+    )
+    expected_classes, expected_scores = answer(light, PUPPY)
+    assert classes.tolist() == expected_classes.tolist()
+    np.testing.assert_array_equal(scores, expected_scores)
+
+
+def test_probabilities_come_sorted_and_sum_to_at_most_one(inception: Export) -> None:
+    _, scores = answer(inception, *(photo.data for photo in photos.samples()))
+    assert (np.diff(scores) <= 0).all()
+    assert (scores.sum(axis=1) <= 1 + 1e-6).all()
+    assert (scores > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("L", "JPEG"), ("CMYK", "JPEG"), ("RGB", "PNG"), ("L", "PNG")]
+)
+def test_a_photo_of_another_kind_gets_the_same_label(
+    light: Export, fast: Export, mode: str, kind: str
+) -> None:
+    data = encoded(mode, kind)
+    # As the same pixels in the commonest form.
+    as_usual = io.BytesIO()
+    Image.open(io.BytesIO(data)).convert("RGB").save(as_usual, "PNG")
+    for exported in (light, fast):
+        classes, _ = answer(exported, data, as_usual.getvalue())
+        assert classes[0, 0] == classes[1, 0]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"no photo", PUPPY[:100], PUPPY[: len(PUPPY) // 2]],
+    ids=["empty", "text", "header only", "truncated"],
+)
+def test_what_is_no_photo_is_an_error(light: Export, data: bytes) -> None:
+    from helpers.export.runtime import tf
+
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        answer(light, data)
+
+
+def test_the_same_seed_gives_the_same_answers(light: Export, tmp_path: Path) -> None:
+    again = answer(export(tmp_path / "same", network="light"), PUPPY)
+    other = answer(export(tmp_path / "other", network="light", seed=1), PUPPY)
+    expected = answer(light, PUPPY)
+    np.testing.assert_array_equal(again[1], expected[1])
+    assert other[1].tolist() != expected[1].tolist()
+
+
+# How it is loaded
+
+
+def test_the_check_finds_an_export_that_only_python_can_load(tmp_path: Path) -> None:
+    """The commonest failure of learners: a Keras 3 model saved through a `tf.Module`."""
+    from helpers.export import load_in_process, networks
+    from helpers.export.runtime import tf
+    from helpers.export.signatures import preprocess_batch, top_five
+
+    module = tf.Module()
+    module.model = networks.build("light")
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
+    def classify(images):  # type: ignore[no-untyped-def]
+        return top_five(module.model(preprocess_batch(images), training=False))
+
+    signatures = {settings.PREDICT_SIGNATURE: classify}
+    tf.saved_model.save(module, str(tmp_path), signatures=signatures)
+    python = tf.saved_model.load(str(tmp_path)).signatures[settings.PREDICT_SIGNATURE]
+    assert python(tf.constant([PUPPY]))[settings.SCORES_OUTPUT].shape == (1, 5)
+    with pytest.raises(tf.errors.FailedPreconditionError):
+        load_in_process(tmp_path)([PUPPY])
+
+
+def test_the_warm_up_has_a_request_of_each_batch_size(light: Export) -> None:
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    from helpers.export import warmup
+    from helpers.export.runtime import tf
+
+    records = tf.data.TFRecordDataset(str(light.path / warmup.WARMUP)).as_numpy_iterator()
+    logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
+    sizes = [
+        log.predict_log.request.inputs[settings.PREDICT_INPUT].tensor_shape.dim[0].size
+        for log in logs
+    ]
+    assert sizes == list(warmup.BATCH_SIZES)
+
+
+def test_a_signature_that_it_has_not_is_named(light: Export) -> None:
+    with pytest.raises(ExportError, match=r"it has the signatures .*predict_images"):
+        answer(light, PUPPY, signature="classify_images")
+
+
+# The claims of 2016
+
+
+def test_parameters_and_operations_are_those_that_the_post_claimed() -> None:
+    from helpers.export import graph
+    from helpers.export.runtime import keras
+
+    model = keras.applications.InceptionV3(weights=None)
+    whole = graph.count_parameters(graph.with_auxiliary_head(model))
+    assert graph.count_parameters(model) == 23_851_784
+    assert 27_000_000 < whole < 28_000_000
+    # 5.7 billion, as the post rounds it.
+    assert round(graph.count_operations(model).multiply_adds / 1e9, 1) == 5.7
+
+
+# The fast form
+
+
+def test_the_fast_form_answers_as_the_plain_one_does(inception: Export, fast: Export) -> None:
+    from helpers.export.fast import difference
+
+    data = [photo.data for photo in photos.samples()]
+    found = difference(answer(inception, *data), answer(fast, *data))
+    assert (found.photos, found.other_top) == (len(data), 0)
+    assert found.largest <= 0.02
+
+
+def test_another_first_label_is_out_of_tolerance() -> None:
+    from helpers.export.fast import difference
+
+    scores = np.array([[0.5, 0.4]])
+    here, there = np.array([[b"cat", b"dog"]]), np.array([[b"dog", b"cat"]])
+    assert not difference((here, scores), (there, scores)).within_tolerance
+    assert difference((here, scores), (here, scores * 1.019)).within_tolerance
+    assert not difference((here, scores), (here, scores * 1.021)).within_tolerance
+
+
+@pytest.mark.parametrize("subsampling", [0, 2], ids=["4:4:4", "4:2:0"])
+@pytest.mark.parametrize("size", [(640, 480), (301, 299), (17, 33), (8, 8), (1, 1)])
+def test_decoding_a_part_gives_the_same_pixels(size: tuple[int, int], subsampling: int) -> None:
+    from helpers.export import fast, signatures
+    from helpers.export.runtime import tf
+
+    noise = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "JPEG", subsampling=subsampling)
+    photo = tf.constant(file.getvalue())
+    np.testing.assert_array_equal(fast.decode_and_crop(photo), signatures.decode(photo))
+
+
+# Whole or not at all
+
+
+def test_a_version_that_is_there_is_not_made_again(light: Export) -> None:
+    before = (light.path / "saved_model.pb").stat().st_mtime_ns
+    again = export(light.base_path.parent, network="light")
+    assert (again, (again.path / "saved_model.pb").stat().st_mtime_ns) == (light, before)
+
+
+def test_other_settings_are_no_reason_to_replace_it(light: Export) -> None:
+    with pytest.raises(ExportError, match=r"seed is 2016, asked for is 7.*overwrite=True"):
+        export(light.base_path.parent, network="light", weights="random", seed=7)
+
+
+def test_it_is_replaced_when_told_so(tmp_path: Path) -> None:
+    export(tmp_path, network="light")
+    assert export(tmp_path, network="light", seed=7, overwrite=True).seed == find(tmp_path).seed
+    assert [entry.name for entry in (tmp_path / "inception").iterdir()] == ["1"]
+
+
+def test_an_export_that_fails_leaves_no_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from helpers.export import warmup
+
+    seen = []
+
+    def fail(directory: Path) -> None:
+        seen.extend(entry.name for entry in directory.parent.iterdir())
+        raise RuntimeError("in the middle")
+
+    monkeypatch.setattr(warmup, "write", fail)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        export(tmp_path, network="light")
+    assert [name.isdigit() for name in seen] == [False]  # a server that polls sees no version
+    assert list((tmp_path / "inception").iterdir()) == []
+
+
+def test_what_a_killed_export_left_is_removed(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / "inception" / f".1.unfinished-{ended.pid}"
+    left.mkdir(parents=True)
+    export(tmp_path, network="light")
+    assert not left.exists()
+
+
+def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
+    """A process that may write no file over 100 kB stands for a disk that is full."""
+    program = f"""
+        import resource
+        from pathlib import Path
+        from helpers.export import export
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        export(Path({str(tmp_path)!r}), network="light")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert "ExportError" in last
+    assert "the disk is full" in last
+    assert "Nothing half written was left" in last
+    assert list((tmp_path / "inception").iterdir()) == []
+
+
+def test_there_is_no_third_network(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="networks are inception_v3, light"):
+        export(tmp_path, network="resnet")
+
+
+# Finding one
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ((), "there is no directory"),
+        (("inception",), "is empty"),
+        (("inception/first",), "named by a number, and .* holds first"),
+        (("inception/1",), "is not a whole export.*no saved_model.pb"),
+    ],
+    ids=["missing", "empty", "not numbered", "half written"],
+)
+def test_a_model_directory_without_a_model_is_told_apart(
+    tmp_path: Path, made: tuple[str, ...], message: str
+) -> None:
+    for name in made:
+        (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(ExportError, match=rf"{message}.*notebook 01"):
+        find(tmp_path)
+
+
+def test_the_newest_version_is_found(light: Export, tmp_path: Path) -> None:
+    for version in (2, 10):
+        export(tmp_path, network="light", version=version)
+    assert find(tmp_path).version == 10
+
+
+# Weights
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """A web server on loopback that serves a folder; its address."""
+    (tmp_path / "weights.h5").write_bytes(b"weights")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def keras_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    from helpers.export.runtime import keras
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(keras.config, "keras_home", lambda: str(tmp_path / "keras"), raising=False)
+    return tmp_path / "keras"
+
+
+def test_a_download_is_checked_by_its_hash(web: str, keras_home: Path) -> None:
+    with pytest.raises(WeightsError, match=r"can't be downloaded.*TUTORIAL_WEIGHTS=random"):
+        weights_.download(f"{web}/weights.h5", md5="0" * 32)
+
+
+def test_a_download_that_fails_says_how_to_go_on(web: str, keras_home: Path) -> None:
+    with pytest.raises(WeightsError, match=r"can't be downloaded.*404.*TUTORIAL_WEIGHTS=random"):
+        weights_.download(f"{web}/nowhere.h5")
+
+
+def test_whether_there_is_a_network_is_known(web: str) -> None:
+    assert weights_.reachable(f"{web}/weights.h5")
+    assert not weights_.reachable(f"{web}/nowhere.h5")
+    assert not weights_.reachable("http://127.0.0.1:9/refused")
+
+
+def test_a_network_that_never_answers_is_given_up() -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, says nothing
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert not weights_.reachable(address, timeout_s=0.2)
+
+
+def test_without_a_network_weights_are_random_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv(weights_.VARIABLE, raising=False)
+    monkeypatch.setattr(weights_, "reachable", lambda: False)
+    assert weights_.choose(None, network="inception_v3") == "random"
+    assert "WEIGHTS ARE RANDOM" in capsys.readouterr().out
+
+
+def test_with_a_network_weights_are_imagenets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv(weights_.VARIABLE, raising=False)
+    monkeypatch.setattr(weights_, "reachable", lambda: True)
+    assert weights_.choose(None, network="inception_v3") == "imagenet"
+
+
+def test_the_environment_chooses_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(weights_.VARIABLE, "/weights.h5")
+    assert weights_.choose(None, network="inception_v3") == "/weights.h5"
+    assert weights_.choose("random", network="inception_v3") == "random"
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    from helpers.export import networks
+
+    networks.build("light").save_weights(tmp_path / "light.weights.h5")
+    with pytest.raises(WeightsError, match="don't fit inception_v3"):
+        export(tmp_path / "models", weights=tmp_path / "light.weights.h5")
+    assert not list(tmp_path.glob("models/inception/*"))
+
+
+def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"There are no weights at .*nowhere\.h5"):
+        export(tmp_path, weights=tmp_path / "nowhere.h5")
+
+
+def test_weights_are_read_from_a_file(light: Export, tmp_path: Path) -> None:
+    from helpers.export.exporter import model_of
+
+    model_of(light).save_weights(tmp_path / "light.weights.h5")
+    exported = export(tmp_path / "models", network="light", weights=tmp_path / "light.weights.h5")
+    np.testing.assert_array_equal(answer(exported, PUPPY)[1], answer(light, PUPPY)[1])
+    assert not exported.labels_are_meaningless
+
+
+def test_the_light_network_was_never_trained(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="has no ImageNet weights"):
+        export(tmp_path, network="light", weights="imagenet")
+
+
+# Speed
+
+
+def test_speeds_are_measured_in_turn(light: Export) -> None:
+    from helpers.export import speed
+
+    forms = [speed.Form("one", light.path), speed.Form("two", light.path, {"ANY": "1"})]
+    found = speed.in_turn(forms, seconds=0.01, batch_size=2)
+    assert list(found) == ["one", "two"]
+    assert all(s.images == 2 * len(s.batch_seconds) > 0 for s in found.values())
+
+
+def test_a_form_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+    from helpers.export import speed
+
+    with pytest.raises(ExportError, match=r"speed of broken couldn't be measured"):
+        speed.in_turn([speed.Form("broken", tmp_path)], seconds=0.01)
