@@ -1,0 +1,105 @@
+"""Notebooks 00, 01, 02 and the local part of 05, run as `make tutorial` does, publish what is so.
+
+Where it is not about Inception-v3 itself, they run on the light network.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import RunNotebook
+
+from helpers import machine, photos
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where notebook 01 exports to, and 02 and 05 find it."""
+    return tmp_path_factory.mktemp("exports") / "models"
+
+
+@pytest.fixture(scope="module")
+def checked(run_notebook: RunNotebook) -> dict[str, Any]:
+    return run_notebook("00")
+
+
+@pytest.fixture(scope="module")
+def exported(run_notebook: RunNotebook, models: Path) -> dict[str, Any]:
+    return run_notebook("01", NETWORK="light", MODELS=str(models), SECONDS=0.1)
+
+
+@pytest.fixture(scope="module")
+def served(run_notebook: RunNotebook, models: Path, exported: dict[str, Any]) -> dict[str, Any]:
+    return run_notebook("02", NETWORK="light", MODELS=str(models))
+
+
+@pytest.fixture(scope="module")
+def scaled(run_notebook: RunNotebook, models: Path, exported: dict[str, Any]) -> dict[str, Any]:
+    return run_notebook("05", NETWORK="light", MODELS=str(models), REPLICAS=[1, 2], SECONDS=1.0)
+
+
+def test_nothing_blocks_the_local_target(checked: dict[str, Any]) -> None:
+    assert checked["blockers"] == 0
+
+
+def test_the_processors_class_is_this_machines(checked: dict[str, Any]) -> None:
+    assert checked["processor_class"] == machine.describe()["processor_class"]
+
+
+def test_inception_v3_is_counted(exported: dict[str, Any]) -> None:
+    assert exported["parameters"] == 23_851_784
+    assert round(exported["parameters_with_auxiliary_head"] / 1e6) == 27
+    assert round(exported["multiply_adds"] / 1e9, 1) == 5.7
+    assert exported["flops"] > 2 * exported["multiply_adds"]
+
+
+def test_the_top_label_has_a_probability(exported: dict[str, Any]) -> None:
+    assert exported["top_label"]
+    assert 0 < exported["top_score"] <= 1
+
+
+def test_the_fast_forms_speed_is_measured(exported: dict[str, Any]) -> None:
+    assert exported["fast_over_plain"] > 0
+
+
+def test_the_server_answers_as_the_export_did(
+    exported: dict[str, Any], served: dict[str, Any]
+) -> None:
+    assert served["top_label"] == exported["top_label"]
+    # The same graph on the same photo, by another session.
+    assert served["top_score"] == pytest.approx(exported["top_score"], rel=1e-4)
+
+
+def test_every_photo_is_answered(served: dict[str, Any]) -> None:
+    assert served["photos_answered"] == len(photos.samples())
+
+
+def test_rest_and_grpc_agree(served: dict[str, Any]) -> None:
+    assert served["rest_agrees"] is True
+
+
+def test_three_mistakes_have_the_codes_of_tensorflow_serving(served: dict[str, Any]) -> None:
+    assert served["mistakes"] == {
+        "a wrong input name": "INVALID_ARGUMENT",
+        "a text file as a photo": "INVALID_ARGUMENT",
+        "an unknown model": "NOT_FOUND",
+    }
+
+
+def test_one_channel_is_pinned_to_one_replica(scaled: dict[str, Any]) -> None:
+    assert scaled["pinned_share"] == 1.0
+    assert sorted(scaled["requests"]["one channel"].values())[:3] == [0, 0, 0]
+
+
+def test_round_robin_gives_every_replica_its_share(scaled: dict[str, Any]) -> None:
+    # Within a tenth of the mean, as the notebook says.
+    assert scaled["round_robin_imbalance"] < 0.1
+
+
+def test_each_number_of_replicas_has_a_throughput(scaled: dict[str, Any]) -> None:
+    assert set(scaled["images_per_second"]) == {"1", "2"}
+    assert min(scaled["images_per_second"].values()) > 0
