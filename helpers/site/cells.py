@@ -114,12 +114,12 @@ def _with_words_for_figures(node: Any) -> Any:
 
 @functools.cache
 def _descriptions() -> dict[str, str]:
-    """What each function of `helpers/plots.py` draws; read, since importing it takes a second."""
-    path = settings.ROOT / "helpers" / "plots.py"
-    functions = ast.parse(path.read_text(encoding="utf-8")).body if path.exists() else []
+    """What each function of `helpers/plots` draws; read, since importing it takes a second."""
+    paths = (settings.ROOT / "helpers" / "plots").glob("*.py")
     return {
         one.name: (ast.get_docstring(one) or "").split("\n")[0]
-        for one in functions
+        for path in paths
+        for one in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(one, ast.FunctionDef)
     }
 

@@ -1,0 +1,80 @@
+"""Images per second, side by side: of forms, of replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from helpers.notebook import Picture, picture
+from helpers.plots.style import BLUE, GREY, axes_of, listed
+
+
+def measures(ratios: Mapping[str, float]) -> Picture:
+    """What each measure makes of the plain export's speed.
+
+    Args:
+        ratios: name of the measure to its images/s ÷ the plain export's, in the order tried.
+    """
+    figure, (axis,) = axes_of(1, 1, size=(8, 0.5 * len(ratios) + 0.9))
+    colours = [GREY if ratio < 1.03 else BLUE for ratio in ratios.values()]
+    bars = axis.barh(list(ratios), list(ratios.values()), color=colours)
+    axis.bar_label(bars, fmt=" %.2f×")
+    axis.axvline(1, color="#333", linewidth=1)
+    axis.invert_yaxis()
+    axis.grid(visible=False)
+    axis.set(title="Images per second ÷ plain export", xlim=(0, 1.15 * max(ratios.values())))
+    alt = "Images per second by measure: " + listed(ratios, "×")
+    return picture(figure, alt=alt)
+
+
+def requests_per_replica(counts: Mapping[str, Mapping[str, int]]) -> Picture:
+    """How many requests each replica answered, a panel a way of connecting.
+
+    Args:
+        counts: name of the way to (name of the replica to requests).
+    """
+    figure, axes = axes_of(1, len(counts), size=(3.1 * len(counts), 2.9), sharey=True)
+    for axis, (name, by_replica) in zip(axes, counts.items(), strict=True):
+        bars = axis.bar([str(i) for i in range(len(by_replica))], by_replica.values(), color=BLUE)
+        axis.bar_label(bars)
+        axis.set(title=name, xlabel="replica")
+    axes[0].set_ylabel("requests answered")
+    listed = (f"{name} {list(by_replica.values())}" for name, by_replica in counts.items())
+    alt = "Requests by replica: " + "; ".join(listed)
+    return picture(figure, alt=alt)
+
+
+def scaling(throughput: Mapping[int, float], *, cores: int) -> Picture:
+    """Throughput over replicas, beside the line on which doubling doubles.
+
+    Args:
+        throughput: replicas to images per second, the smallest number of replicas first.
+        cores: of the machine; more replicas than that can't run at once.
+    """
+    figure, (axis,) = axes_of(1, 1, size=(6.5, 3.6))
+    replicas = np.array(list(throughput))
+    measured = np.array(list(throughput.values()))
+    ideal = measured[0] / replicas[0] * replicas
+    axis.plot(replicas, ideal, "--", color=GREY, label="if every replica had cores of its own")
+    axis.plot(replicas, measured, "o-", color=BLUE, label="measured")
+    if replicas.max() >= cores:
+        axis.axvspan(cores, replicas.max(), color="#f3f4f6", zorder=0)
+        axis.text(cores, ideal.max(), f" more replicas than the {cores} cores", va="top")
+    axis.set(xlabel="replicas", ylabel="images per second", ylim=(0, None), xticks=replicas)
+    axis.legend(loc="lower right")
+    alt = "Images per second by replicas: " + listed(throughput)
+    return picture(figure, alt=alt)
+
+
+def comparison(values: Mapping[str, float], *, title: str, unit: str) -> Picture:
+    """A few figures of the same kind beside one another."""
+    figure, (axis,) = axes_of(1, 1, size=(8, 0.5 * len(values) + 0.8))
+    bars = axis.barh(list(values), list(values.values()), color=BLUE)
+    axis.bar_label(bars, fmt=lambda value: f" {value:,.1f} {unit}")
+    axis.invert_yaxis()
+    axis.grid(visible=False)
+    axis.set(title=title, xlim=(0, 1.2 * max(values.values())), xticks=[])
+    axis.spines["bottom"].set_visible(False)
+    alt = f"{title}: " + listed(values, f" {unit}")
+    return picture(figure, alt=alt)
