@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from helpers import settings
-from helpers.clusters.interface import Cluster, Pod, Pods
+from helpers.clusters.interface import Cluster, Pod, Pods, Start
 from helpers.errors import SetupError
 
-__all__ = ["TARGETS", "Cluster", "Pod", "Pods", "connect"]
+__all__ = ["TARGETS", "Cluster", "Pod", "Pods", "Start", "connect"]
 
 TARGETS = {
     "local": "replicas are processes on this machine; needs nothing else",
@@ -28,7 +28,15 @@ TARGETS = {
 }
 
 
-def connect(target: str = "local", *, models: Path = settings.MODELS, **options: Any) -> Cluster:
+def connect(
+    target: str = "local",
+    *,
+    models: Path = settings.MODELS,
+    context: str | None = None,
+    namespace: str | None = None,
+    overlay: str | None = None,
+    **options: Any,
+) -> Cluster:
     """Connects to a target; on `local`, this starts its supervisor.
 
     Use it in a `with` block, or call `close()`; whatever happens to this process, the replicas of
@@ -37,9 +45,15 @@ def connect(target: str = "local", *, models: Path = settings.MODELS, **options:
     Args:
         target: `local` or `kubernetes`.
         models: the directory of models, which a container sees as `/models`.
+        context: of the kubeconfig; `kubernetes` wants it named, here or in the environment's
+            `TUTORIAL_CONTEXT`. `local` has no use for these three, so that a notebook can hand on
+            its parameters whatever its target.
+        namespace: in that cluster; None for `TUTORIAL_NAMESPACE`, else `inception-tutorial`.
+        overlay: a folder of `manifests/overlays/`; None for `TUTORIAL_OVERLAY`, else what
+            `kubernetes/contexts.txt` has for the context.
         options: of the target. `local`: `port` and `rest_port`, the load balancer's (0: free
-            ones), and `logs`, a directory. `kubernetes`: `context`, which must be named, here or
-            in the environment's `TUTORIAL_CONTEXT`; see `kubernetes.KubernetesCluster`.
+            ones), and `logs`, a directory. `kubernetes`: `kubeconfig` and `confirmed`; see
+            `kubernetes.KubernetesCluster`.
 
     Raises:
         SetupError: there is no such target, or something that it needs is missing.
@@ -52,7 +66,9 @@ def connect(target: str = "local", *, models: Path = settings.MODELS, **options:
     if target == "kubernetes":
         from helpers.clusters.kubernetes import KubernetesCluster
 
-        return KubernetesCluster(models, **options)
+        return KubernetesCluster(
+            models, context=context, namespace=namespace, overlay=overlay, **options
+        )
     raise SetupError(
         f"there is no target {target!r}",
         cause="there are " + ", ".join(f"{name!r} ({what})" for name, what in TARGETS.items()),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from helpers.clusters import arguments
 from helpers.clusters.schema import shown
+from helpers.errors import NotReadyError
 
 _LINES, _LONGEST = 5, 300
 _EXPORT = "Run notebook 01, which exports the model there"
@@ -112,3 +114,42 @@ def next_step(log: str, log_path: Path) -> str:
         if re.search(pattern, log, re.IGNORECASE):
             return f"{step} The whole log: {shown(log_path)}"
     return f"Read its log: {shown(log_path)}"
+
+
+def failure(pod: dict[str, Any]) -> NotReadyError:
+    """The error of a replica that ended before it was ready.
+
+    Args:
+        pod: as the supervisor tells it.
+    """
+    log_path = Path(pod["log"])
+    log = log_path.read_text(encoding="utf-8", errors="replace")
+    lines = telling_lines(log)
+    said = "\n    ".join(["; its log ends:", *lines]) if lines else " and wrote no log"
+    return NotReadyError(
+        f"{pod['name']} is not ready",
+        cause=f"{pod['failed']}{said}",
+        next_step=next_step(f"{log}\n{pod['failed']}", log_path),
+    )
+
+
+def late(
+    pods: Sequence[dict[str, Any]], good: int, wanted: int, timeout_s: float, *, logs: Path
+) -> NotReadyError:
+    """The error of replicas that are not ready in time.
+
+    Args:
+        pods: as the supervisor tells them.
+        good: how many are ready and up to date.
+        wanted: how many should be.
+        timeout_s: how long that was waited for.
+        logs: the directory with their logs.
+    """
+    waiting = [pod for pod in pods if not (pod["ready"] and pod["current"])]
+    causes = (f"{pod['name']}: {pod['reason'] or pod['status']}" for pod in waiting)
+    first = shown(Path(waiting[0]["log"])) if waiting else shown(logs)
+    return NotReadyError(
+        f"{good} of {wanted} replicas were ready after {timeout_s:g} s",
+        cause="; ".join(causes),
+        next_step=f"Allow more time (timeout_s), or read the log: {first}",
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from helpers import settings
 
@@ -56,6 +56,25 @@ class Pod:
         }
 
 
+@dataclass(frozen=True)
+class Start:
+    """How one replica came up: seconds since it was made.
+
+    Args:
+        pod: its name.
+        scheduled_s: a node was chosen.
+        pulled_s: the image was on the node (and an init container had ended).
+        started_s: the container ran.
+        ready_s: the readiness probe succeeded.
+    """
+
+    pod: str
+    scheduled_s: float
+    pulled_s: float
+    started_s: float
+    ready_s: float
+
+
 class Pods(list[Pod]):
     """Pods, which a notebook shows as a table."""
 
@@ -94,7 +113,12 @@ class Cluster(Protocol):
         """What this target can't do: a sentence for each feature."""
 
     def apply(
-        self, manifests: Path = BASE, *, replicas: int | None = None, args: Sequence[str] = ()
+        self,
+        manifests: Path = BASE,
+        *,
+        replicas: int | None = None,
+        args: Sequence[str] = (),
+        patch: Mapping[str, Any] | None = None,
     ) -> None:
         """Makes the manifests so: starts replicas, or rolls out what has changed.
 
@@ -105,6 +129,7 @@ class Cluster(Protocol):
             replicas: instead of the Deployment's own number.
             args: server flags that are added to the container's, or replace those of the same
                 name: `("--enable_batching=false", "--batching_parameters_file=")`.
+            patch: merged into the Deployment first, as `kubectl patch` does; see `patches`.
 
         Raises:
             ManifestError: a manifest can't be read, has a field that doesn't exist, or asks for
@@ -139,6 +164,9 @@ class Cluster(Protocol):
 
     def addresses(self) -> list[str]:
         """The gRPC addresses of the ready replicas themselves, as a headless Service lists them."""
+
+    def starts(self) -> list[Start]:
+        """How each ready replica came up."""
 
     def request_counts(self) -> dict[str, int]:
         """How many requests each ready replica has answered since it started, by pod.

@@ -17,7 +17,7 @@ import psutil
 
 from helpers import settings
 from helpers.clusters import arguments, diagnosis, host, manifest, metrics
-from helpers.clusters.interface import BASE, Pod, Pods
+from helpers.clusters.interface import BASE, Pod, Pods, Start
 from helpers.clusters.link import Link, end_process, marked
 from helpers.clusters.progress import Line
 from helpers.clusters.replica import Revision
@@ -84,7 +84,12 @@ class LocalCluster:
         self._finalizer = weakref.finalize(self, self._link.close)
 
     def apply(
-        self, manifests: Path = BASE, *, replicas: int | None = None, args: Sequence[str] = ()
+        self,
+        manifests: Path = BASE,
+        *,
+        replicas: int | None = None,
+        args: Sequence[str] = (),
+        patch: Mapping[str, Any] | None = None,
     ) -> None:
         """Makes the Deployment in a directory of manifests so, see `Cluster.apply`.
 
@@ -92,7 +97,7 @@ class LocalCluster:
             ManifestError: it can't be read, or asks for what this target doesn't have.
             ClusterError: there can't be so many replicas.
         """
-        deployment = manifest.read(Path(manifests))
+        deployment = manifest.read(Path(manifests), patch)
         template, path = deployment.template, deployment.path
         where = "spec.template.spec.containers[0]"
         if template.command and Path(template.command[0]).name != arguments.PROGRAM:
@@ -157,7 +162,7 @@ class LocalCluster:
                     return self.pods()
                 self._raise_if_hopeless(pods, wanted)
                 if waited_s >= timeout_s:
-                    raise self._late(pods, good, wanted, timeout_s)
+                    raise diagnosis.late(pods, good, wanted, timeout_s, logs=self._link.logs)
                 with self._link.changed:
                     if self._link.state is state:
                         self._link.changed.wait(min(_SHOW_EVERY_S, timeout_s - waited_s))
@@ -196,6 +201,20 @@ class LocalCluster:
     def addresses(self) -> list[str]:
         """The gRPC addresses of the ready replicas themselves."""
         return [pod.address for pod in self.pods() if pod.ready]
+
+    def starts(self) -> list[Start]:
+        """How each ready replica came up; a process needs no node, and pulls no image."""
+        return [
+            Start(
+                pod=pod["name"],
+                scheduled_s=0.0,
+                pulled_s=0.0,
+                started_s=pod["started_at"] - pod["made_at"],
+                ready_s=pod["ready_at"] - pod["made_at"],
+            )
+            for pod in self._state()["pods"]
+            if pod["ready"]
+        ]
 
     def request_counts(self) -> dict[str, int]:
         """How many requests each ready replica has answered since it started, by pod.
@@ -296,30 +315,7 @@ class LocalCluster:
         if cause:
             raise NotReadyError(f"{unready[0]['name']} can't start", cause=cause, next_step=step)
         if failed:
-            raise self._failure(failed[0])
-
-    def _failure(self, pod: dict[str, Any]) -> NotReadyError:
-        log_path = Path(pod["log"])
-        log = log_path.read_text(encoding="utf-8", errors="replace")
-        lines = diagnosis.telling_lines(log)
-        said = "\n    ".join(["; its log ends:", *lines]) if lines else " and wrote no log"
-        return NotReadyError(
-            f"{pod['name']} is not ready",
-            cause=f"{pod['failed']}{said}",
-            next_step=diagnosis.next_step(f"{log}\n{pod['failed']}", log_path),
-        )
-
-    def _late(
-        self, pods: list[dict[str, Any]], good: int, wanted: int, timeout_s: float
-    ) -> NotReadyError:
-        waiting = [pod for pod in pods if not (pod["ready"] and pod["current"])]
-        causes = (f"{pod['name']}: {pod['reason'] or pod['status']}" for pod in waiting)
-        first = shown(Path(waiting[0]["log"])) if waiting else shown(self._link.logs)
-        return NotReadyError(
-            f"{good} of {wanted} replicas were ready after {timeout_s:g} s",
-            cause="; ".join(causes),
-            next_step=f"Allow more time (timeout_s), or read the log: {first}",
-        )
+            raise diagnosis.failure(failed[0])
 
 
 def _address(port: int) -> str:

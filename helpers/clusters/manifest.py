@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helpers.clusters import schema
+from helpers.clusters import patches, schema
 from helpers.clusters.schema import wrong
 
 _HOOKS = {"sleep", "exec"}
@@ -100,11 +100,12 @@ class Deployment:
     template: PodTemplate
 
 
-def read(manifests: Path) -> Deployment:
+def read(manifests: Path, patch: Mapping[str, Any] | None = None) -> Deployment:
     """The Deployment in a directory of manifests.
 
     Args:
         manifests: a directory with a `deployment.yaml`, or such a file.
+        patch: merged into it before anything is made of it, see `patches`.
 
     Raises:
         ManifestError: the file can't be read, has a field that doesn't exist or a value of
@@ -112,7 +113,7 @@ def read(manifests: Path) -> Deployment:
     """
     path = Path(manifests)
     path = (path if path.suffix in (".yaml", ".yml") else path / "deployment.yaml").resolve()
-    resource = schema.load(path)
+    resource = patches.merge(schema.load(path), patch or {})
     schema.check(resource, path, "V1Deployment")
     spec = resource["spec"]
     replicas = _counted(spec.get("replicas", 1), path, "spec.replicas")

@@ -92,6 +92,7 @@ class Replica:
         self.status, self.ready, self.restarts, self.reason = "Pending", False, 0, ""
         self.failed = ""  # why it ended before it was ever ready, until it is ready
         self.made_at = time.time()
+        self.started_at = self.ready_at = 0.0  # its server, the last time; 0: not yet
         self.stopping = False
         self._was_ready = False  # since its server was last started
         self._stop = asyncio.Event()
@@ -159,6 +160,7 @@ class Replica:
         if self.stopping:  # asked to end while it was being started
             await self._kill(process, 0)
         else:
+            self.started_at = time.time()
             self._note(status="Running", reason="starting")
         exiting = asyncio.ensure_future(process.wait())
         watching = asyncio.ensure_future(self._watch())
@@ -289,6 +291,7 @@ class Replica:
             seen = {"status": "Terminating", "ready": False, "reason": ""}
         if seen.get("ready"):
             self.failed, self._was_ready = "", True
+            self.ready_at = self.ready_at if self.ready else time.time()
         if any(getattr(self, name) != value for name, value in seen.items()):
             for name, value in seen.items():
                 setattr(self, name, value)

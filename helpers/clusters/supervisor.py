@@ -153,6 +153,8 @@ class ControlPlane:
                     "ready": replica.ready,
                     "restarts": replica.restarts,
                     "made_at": replica.made_at,
+                    "started_at": replica.started_at,
+                    "ready_at": replica.ready_at,
                     "ports": replica.addresses,
                     "pid": replica.pid,
                     "reason": replica.reason,

@@ -27,13 +27,14 @@ def test_the_replicas_can_be_asked_directly(serving: KubernetesCluster) -> None:
 
 
 def test_a_port_is_forwarded_where_the_pods_are_out_of_reach(serving: KubernetesCluster) -> None:
-    direct, serving._direct = serving._direct, False
+    routes = serving._routes
+    direct, routes.direct = routes.direct, False
     try:
         (address,) = serving.addresses()
         assert (address.split(":")[0], classify(address)) == ("127.0.0.1", 5)
     finally:
-        serving._direct = direct
-        serving._close_forwards()
+        routes.direct = direct
+        routes.close()
 
 
 def test_requests_are_counted_by_replica(serving: KubernetesCluster) -> None:

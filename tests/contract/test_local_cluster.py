@@ -481,3 +481,11 @@ def running(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_start_is_told_step_by_step(two: LocalCluster) -> None:
+    for start in two.starts():
+        steps = [start.scheduled_s, start.pulled_s, start.started_s, start.ready_s]
+        assert steps == sorted(steps)
+        assert 0 < start.ready_s - start.started_s < start.ready_s
+    assert {start.pod for start in two.starts()} == {pod.name for pod in two.pods()}

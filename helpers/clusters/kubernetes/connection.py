@@ -15,10 +15,16 @@ from helpers.errors import SetupError
 ALLOWED = Path(__file__).with_name("contexts.txt")
 
 
-def allowed_contexts() -> list[str]:
-    """The patterns in `contexts.txt`, which the reader edits."""
-    lines = (line.split("#")[0].strip() for line in ALLOWED.read_text().splitlines())
-    return [line for line in lines if line]
+def allowed_contexts() -> dict[str, str]:
+    """The patterns in `contexts.txt`, which the reader edits, each with its overlay or nothing."""
+    lines = (line.split("#")[0].split() for line in ALLOWED.read_text().splitlines())
+    return {words[0]: " ".join(words[1:]) for words in lines if words}
+
+
+def overlay(context: str) -> str:
+    """The overlay that `contexts.txt` has for a context; empty for the base as it is."""
+    fitting = (o for pattern, o in allowed_contexts().items() if fnmatchcase(context, pattern))
+    return next(fitting, "")
 
 
 def choose_context(context: str | None, *, kubeconfig: str | None, confirmed: bool) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from helpers.clusters import arguments
+from helpers.clusters import arguments, patches
 from helpers.clusters.schema import shown
 from helpers.errors import ManifestError, SetupError
 
@@ -70,6 +71,7 @@ def prepare(
     namespace: str,
     replicas: int | None = None,
     args: Sequence[str] = (),
+    patch: Mapping[str, Any] | None = None,
 ) -> list[Resource]:
     """The resources as they are applied: in a namespace, labelled as ours, with the changes.
 
@@ -78,18 +80,21 @@ def prepare(
         namespace: where they go.
         replicas: instead of the Deployment's own number.
         args: server flags, added to the container's or instead of those of the same name.
+        patch: merged into the Deployment first, see `patches`.
     """
     prepared = []
-    for resource in resources:
-        if resource["kind"] == "Namespace":
+    for given in resources:
+        if given["kind"] == "Namespace":
             continue
+        ours = (given["kind"], given.get("metadata", {}).get("name")) == ("Deployment", DEPLOYMENT)
+        resource = patches.merge(copy.deepcopy(given), (ours and patch) or {})
         metadata = resource.setdefault("metadata", {})
         metadata["namespace"] = namespace
         metadata.setdefault("labels", {})[OWNED] = MANAGER
         template = (resource.get("spec") or {}).get("template")
         if isinstance(template, dict):
             template.setdefault("metadata", {}).setdefault("labels", {})[OWNED] = MANAGER
-        if resource["kind"] == "Deployment" and metadata["name"] == DEPLOYMENT:
+        if ours:
             if replicas is not None:
                 resource["spec"]["replicas"] = replicas
             container = resource["spec"]["template"]["spec"]["containers"][0]

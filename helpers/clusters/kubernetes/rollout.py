@@ -86,10 +86,18 @@ def judge(deployment: Any, pods: Sequence[Any], events: Sequence[Any] = ()) -> R
     return Rollout(wanted, ready, others, done=False, stuck=stuck, next_step=next_step)
 
 
-def failure(rollout: Rollout, name: str, log: str = "") -> NotReadyError:
-    """The error of a rollout that is stuck."""
+def failure(rollout: Rollout, name: str, log: str = "", *, probe: str = "") -> NotReadyError:
+    """The error of a rollout that is stuck.
+
+    Args:
+        rollout: with why it is.
+        name: of the Deployment.
+        log: of the replica that isn't ready.
+        probe: what a probe last said of it.
+    """
     tail = " / ".join(line for line in log.strip().splitlines()[-3:] if line.strip())
-    cause = f"{rollout.stuck}; its log ends: {tail}" if tail else rollout.stuck
+    told = "; ".join(filter(None, [rollout.stuck, probe]))
+    cause = f"{told}; its log ends: {tail}" if tail else told
     what = f"{name} has {rollout.ready} of {rollout.wanted} replicas ready, and won't have more"
     return NotReadyError(what, cause=cause, next_step=rollout.next_step)
 
@@ -149,7 +157,7 @@ def _stuck(pod: Any, pods: Sequence[Any], events: Sequence[Any]) -> tuple[str, s
     )
     if room_to_come or waited_s < _PATIENCE_S:
         return "", ""
-    short = re.findall(r"Insufficient ([\w./-]+?)(?=[,.]|$)", scheduled.message or "")
+    short = re.findall(r"Insufficient ([\w./-]+?)(?=[,.]?(?:\s|$))", scheduled.message or "")
     step = f"Add nodes that have {' and '.join(sorted(set(short)))}, or s" if short else "S"
     return (
         f"{name} fits on no node: {scheduled.message}",

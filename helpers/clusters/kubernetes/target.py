@@ -10,22 +10,21 @@ from types import TracebackType
 from typing import Any
 
 from kubernetes import client, watch
-from kubernetes.dynamic.exceptions import ConflictError
 
 from helpers import settings
 from helpers.clusters import metrics
-from helpers.clusters.interface import BASE, Pod, Pods
-from helpers.clusters.kubernetes import connection, problems, render, rollout, timeline
-from helpers.clusters.kubernetes.forward import Forward, reachable
+from helpers.clusters.interface import BASE, Pod, Pods, Start
+from helpers.clusters.kubernetes import connection, render, rollout, timeline
+from helpers.clusters.kubernetes.applying import Applier
 from helpers.clusters.kubernetes.inventory import Inventory
 from helpers.clusters.kubernetes.problems import translated
+from helpers.clusters.kubernetes.routes import Routes
 from helpers.clusters.progress import Line
 from helpers.errors import ClusterError, NotReadyError
 
 NAMESPACE = "inception-tutorial"
 _TIMEOUT_S = 30  # of one call of the API
 _METRICS = "monitoring/prometheus/metrics"
-_RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
 class KubernetesCluster:
@@ -41,7 +40,7 @@ class KubernetesCluster:
             there, with the Pod Security Standard *restricted*, and deleted only if made.
         kubeconfig: the file; None for `$KUBECONFIG` or `~/.kube/config`.
         overlay: a folder of `manifests/overlays/` that `apply` takes in the place of the base; None
-            for `TUTORIAL_OVERLAY`.
+            for `TUTORIAL_OVERLAY`, else what `contexts.txt` has for the context.
         confirmed: use the context although it isn't on the list in `contexts.txt`.
 
     Raises:
@@ -66,51 +65,49 @@ class KubernetesCluster:
         file = str(kubeconfig) if kubeconfig else None
         self.context = connection.choose_context(context, kubeconfig=file, confirmed=confirmed)
         self.namespace = namespace or os.environ.get("TUTORIAL_NAMESPACE") or NAMESPACE
-        overlay = overlay or os.environ.get("TUTORIAL_OVERLAY")
+        overlay = overlay or os.environ.get("TUTORIAL_OVERLAY") or connection.overlay(self.context)
         self.manifests = settings.MANIFESTS / "overlays" / overlay if overlay else BASE
         self.api = connection.connect_api(self.context, kubeconfig=file)
         self._dynamic = connection.dynamic_client(self.api, self.context)
         self._core, self._apps = client.CoreV1Api(self.api), client.AppsV1Api(self.api)
         self.inventory = Inventory(self._dynamic, self.context, self.namespace)
-        self._options = [f"--context={self.context}", f"--namespace={self.namespace}"]
-        self._options += [f"--kubeconfig={file}"] if file else []
-        self._forwards: dict[str, Forward] = {}
-        self._direct: bool | None = None  # whether this machine reaches the pods' own addresses
+        self._applier = Applier(self._dynamic, self._core, self.context, self.namespace)
+        options = [f"--context={self.context}", f"--namespace={self.namespace}"]
+        options += [f"--kubeconfig={file}"] if file else []
+        self._routes = Routes(self._core, self.context, self.namespace, options)
 
     def apply(
-        self, manifests: Path = BASE, *, replicas: int | None = None, args: Sequence[str] = ()
+        self,
+        manifests: Path = BASE,
+        *,
+        replicas: int | None = None,
+        args: Sequence[str] = (),
+        patch: Mapping[str, Any] | None = None,
     ) -> None:
         """Makes the manifests so, by server-side apply. See `interface.Cluster.apply`."""
         folder = Path(self.manifests if manifests == BASE else manifests).resolve()
         rendered = render.render(folder)
-        self._ensure_namespace()
-        wanted = render.prepare(rendered, namespace=self.namespace, replicas=replicas, args=args)
+        self._applier.ensure_namespace()
+        wanted = render.prepare(
+            rendered, namespace=self.namespace, replicas=replicas, args=args, patch=patch
+        )
         for resource in wanted:
-            self.apply_resource(resource, folder)
+            self._applier.apply(resource, folder)
         self.inventory.prune(wanted)
 
     def apply_resource(self, resource: render.Resource, folder: Path = BASE) -> None:
-        """Applies one resource, with the file that it came from for errors to name.
+        """Applies one resource beside the others; the next `apply` may prune it.
+
+        Args:
+            resource: as it would stand in a file.
+            folder: the manifests that it came from, for errors to name the file.
 
         Raises:
             ManifestError: the API server refuses it.
             ClusterError: it can't be applied for another reason.
         """
-        what = f"{resource['kind']} {resource['metadata']['name']}"
-        manifest = render.origin(resource, folder)
-        with translated(f"{what} can't be applied", context=self.context, manifest=manifest):
-            api = self._dynamic.resources.get(
-                api_version=resource["apiVersion"], kind=resource["kind"]
-            )
-            options = {"field_manager": render.MANAGER, "_request_timeout": _TIMEOUT_S}
-            try:
-                api.server_side_apply(body=resource, namespace=self.namespace, **options)
-            except ConflictError as error:
-                # `scale` changes a field that `apply` owns too; anybody else's change stays.
-                if problems.conflicting_managers(error) - {render.MANAGER}:
-                    raise
-                options["force_conflicts"] = True
-                api.server_side_apply(body=resource, namespace=self.namespace, **options)
+        for prepared in render.prepare([resource], namespace=self.namespace):
+            self._applier.apply(prepared, folder)
 
     def scale(self, replicas: int) -> None:
         """Asks for another number of replicas. See `interface.Cluster.scale`."""
@@ -136,7 +133,8 @@ class KubernetesCluster:
                 if state.done:
                     return self.pods()
                 if state.stuck:
-                    raise rollout.failure(state, render.DEPLOYMENT, self._last_words())
+                    words, probe = self._last_words(), self._failed_probe()
+                    raise rollout.failure(state, render.DEPLOYMENT, words, probe=probe)
                 left_s = start + timeout_s - time.monotonic()
                 line.show(
                     f"{state.ready} of {state.wanted} replicas ready"
@@ -169,21 +167,16 @@ class KubernetesCluster:
     @property
     def load_balancer(self) -> str:
         """`host:port` of the Service's gRPC port; a forwarded port where it has no address."""
-        return self._service(settings.GRPC_PORT)
+        return self._routes.service(settings.GRPC_PORT)
 
     @property
     def rest_load_balancer(self) -> str:
         """`host:port` of the Service's REST port."""
-        return self._service(settings.REST_PORT)
+        return self._routes.service(settings.REST_PORT)
 
     def addresses(self) -> list[str]:
         """The ready replicas' gRPC addresses: their own where this machine reaches them."""
-        ready = [pod for pod in self.pods() if pod.ready]
-        if self._direct is None and ready:
-            self._direct = reachable(ready[0].address)
-        if self._direct:
-            return [pod.address for pod in ready]
-        return [self._forwarded(f"pod/{pod.name}", settings.GRPC_PORT) for pod in ready]
+        return self._routes.pods([pod for pod in self.pods() if pod.ready])
 
     def request_counts(self) -> dict[str, int]:
         """Requests answered by each ready replica. See `interface.Cluster.request_counts`.
@@ -217,7 +210,7 @@ class KubernetesCluster:
             found = self._core.list_namespaced_event(self.namespace, _request_timeout=_TIMEOUT_S)
         return timeline.events(found.items)
 
-    def starts(self) -> list[timeline.Start]:
+    def starts(self) -> list[Start]:
         """How each ready replica came up."""
         events = self.events()
         starts = (timeline.start_of(pod, events) for pod in self._pods())
@@ -225,7 +218,7 @@ class KubernetesCluster:
 
     def delete(self) -> None:
         """Removes all that carries our label, and the namespace if it was made here."""
-        self._close_forwards()
+        self._routes.close()
         self.inventory.delete()
 
     def leftovers(self) -> list[str]:
@@ -234,7 +227,7 @@ class KubernetesCluster:
 
     def close(self) -> None:
         """Ends the connection and the forwarded ports; the replicas go on. May be called again."""
-        self._close_forwards()
+        self._routes.close()
         self.api.close()
 
     def __enter__(self) -> KubernetesCluster:
@@ -247,23 +240,6 @@ class KubernetesCluster:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _ensure_namespace(self) -> None:
-        doing = f"the namespace {self.namespace} can't be used"
-        with translated(doing, context=self.context):
-            try:
-                self._core.read_namespace(self.namespace, _request_timeout=_TIMEOUT_S)
-                return
-            except client.ApiException as error:
-                if error.status == 403:  # it may well be there: a learner's role is inside of it
-                    return
-                if error.status != 404:
-                    raise
-            labels = {render.OWNED: render.MANAGER, **_RESTRICTED}
-            body = {"metadata": {"name": self.namespace, "labels": labels}}
-            self._core.create_namespace(
-                body, field_manager=render.MANAGER, _request_timeout=_TIMEOUT_S
-            )
 
     def _pods(self) -> list[Any]:
         with translated("the pods can't be listed", context=self.context):
@@ -293,8 +269,8 @@ class KubernetesCluster:
 
     def _late(self, state: rollout.Rollout, timeout_s: float) -> NotReadyError:
         reasons = [f"{p.name} is {p.status} {p.reason}".strip() for p in self.pods() if not p.ready]
-        words = self._last_words()
-        tail = " / ".join(words.strip().splitlines()[-3:])
+        reasons += filter(None, [self._failed_probe()])
+        tail = " / ".join(self._last_words().strip().splitlines()[-3:])
         return NotReadyError(
             f"{render.DEPLOYMENT} had {state.ready} of {state.wanted} replicas ready after "
             f"{timeout_s:g} s",
@@ -311,6 +287,12 @@ class KubernetesCluster:
                 return self._log(pod.metadata.name, previous=bool(statuses[0].restart_count))
         return ""
 
+    def _failed_probe(self) -> str:
+        """What a probe last said of a replica that isn't ready."""
+        unready = {f"Pod/{pod.name}" for pod in self.pods() if not pod.ready}
+        said = [e for e in self.events() if e.reason == "Unhealthy" and e.about in unready]
+        return said[-1].message if said else ""
+
     def _log(self, name: str, *, previous: bool = False) -> str:
         try:
             answer = self._core.read_namespaced_pod_log(
@@ -325,26 +307,3 @@ class KubernetesCluster:
                 return ""
             raise
         return str(answer.data.decode(errors="replace"))
-
-    def _service(self, port: int) -> str:
-        doing = f"the Service {render.DEPLOYMENT} can't be read"
-        with translated(doing, context=self.context):
-            service = self._core.read_namespaced_service(
-                render.DEPLOYMENT, self.namespace, _request_timeout=_TIMEOUT_S
-            )
-        balancer = service.status.load_balancer
-        ingress = (balancer.ingress if balancer else None) or []
-        if ingress:
-            return f"{ingress[0].ip or ingress[0].hostname}:{port}"
-        return self._forwarded(f"service/{render.DEPLOYMENT}", port)
-
-    def _forwarded(self, what: str, port: int) -> str:
-        key = f"{what}:{port}"
-        known = self._forwards.get(key)
-        if known is None or not known.alive:
-            self._forwards[key] = Forward(what, port, self._options)
-        return self._forwards[key].address
-
-    def _close_forwards(self) -> None:
-        while self._forwards:
-            self._forwards.popitem()[1].close()

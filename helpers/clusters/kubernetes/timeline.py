@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from helpers.clusters.interface import Start
+
 
 @dataclass(frozen=True)
 class Event:
@@ -27,25 +29,6 @@ class Event:
     about: str
     message: str
     count: int = 1
-
-
-@dataclass(frozen=True)
-class Start:
-    """How one replica came up: seconds since it was made.
-
-    Args:
-        pod: its name.
-        scheduled_s: a node was chosen.
-        pulled_s: the image was on the node (and an init container had ended).
-        started_s: the container ran.
-        ready_s: the readiness probe succeeded.
-    """
-
-    pod: str
-    scheduled_s: float
-    pulled_s: float
-    started_s: float
-    ready_s: float
 
 
 def events(found: Sequence[Any]) -> list[Event]:

@@ -1,0 +1,67 @@
+"""The ways from this machine to the Service and to its pods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kubernetes import client
+
+from helpers import settings
+from helpers.clusters.interface import Pod
+from helpers.clusters.kubernetes import render
+from helpers.clusters.kubernetes.forward import Forward, reachable
+from helpers.clusters.kubernetes.problems import translated
+
+_TIMEOUT_S = 30  # of one call of the API
+
+
+class Routes:
+    """Addresses that work from here: a load balancer's, the pods' own, or a forwarded port's.
+
+    Args:
+        core: the client.
+        context: for errors to name.
+        namespace: where the Service is.
+        options: kubectl's, for forwarded ports.
+    """
+
+    def __init__(
+        self, core: client.CoreV1Api, context: str, namespace: str, options: Sequence[str]
+    ) -> None:
+        self._core, self._context, self._namespace = core, context, namespace
+        self._options = list(options)
+        self._forwards: dict[str, Forward] = {}
+        self.direct: bool | None = None  # whether this machine reaches the pods' own addresses
+
+    def service(self, port: int) -> str:
+        """`host:port` of the Service: its load balancer's, or a forwarded port's if it has none."""
+        doing = f"the Service {render.DEPLOYMENT} can't be read"
+        with translated(doing, context=self._context):
+            service = self._core.read_namespaced_service(
+                render.DEPLOYMENT, self._namespace, _request_timeout=_TIMEOUT_S
+            )
+        balancer = service.status.load_balancer
+        ingress = (balancer.ingress if balancer else None) or []
+        if ingress:
+            return f"{ingress[0].ip or ingress[0].hostname}:{port}"
+        return self._forwarded(f"service/{render.DEPLOYMENT}", port)
+
+    def pods(self, pods: Sequence[Pod]) -> list[str]:
+        """`host:port` of each pod's gRPC service: its own, or a forwarded port's."""
+        if self.direct is None and pods:
+            self.direct = reachable(pods[0].address)
+        if self.direct:
+            return [pod.address for pod in pods]
+        return [self._forwarded(f"pod/{pod.name}", settings.GRPC_PORT) for pod in pods]
+
+    def close(self) -> None:
+        """Ends the forwarded ports. May be called again."""
+        while self._forwards:
+            self._forwards.popitem()[1].close()
+
+    def _forwarded(self, what: str, port: int) -> str:
+        key = f"{what}:{port}"
+        known = self._forwards.get(key)
+        if known is None or not known.alive:
+            self._forwards[key] = Forward(what, port, self._options)
+        return self._forwards[key].address

@@ -1,0 +1,199 @@
+"""The kubernetes target's parts that need no cluster: contexts, and what is read from answers."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace as Answer
+from typing import Any
+
+import pytest
+import yaml
+
+from helpers import settings
+from helpers.clusters import connect
+from helpers.clusters.kubernetes import connection, rollout, timeline
+from helpers.errors import SetupError
+
+NOW = datetime.now(timezone.utc)
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> str:
+    """With a context that the list has, and one that it doesn't; nobody answers at either."""
+    names = ["kind-tutorial", "production"]
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "production",
+        "clusters": [{"name": n, "cluster": {"server": "https://127.0.0.1:1"}} for n in names],
+        "users": [{"name": n, "user": {"token": "none"}} for n in names],
+        "contexts": [{"name": n, "context": {"cluster": n, "user": n}} for n in names],
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+def choose(context: str | None, kubeconfig: str, *, confirmed: bool = False) -> str:
+    return connection.choose_context(context, kubeconfig=kubeconfig, confirmed=confirmed)
+
+
+def test_the_current_context_is_not_taken(kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TUTORIAL_CONTEXT", raising=False)
+    with pytest.raises(SetupError, match=r"no context was named: .*kind-tutorial, production"):
+        choose(None, kubeconfig)
+
+
+def test_the_environment_may_name_the_context(
+    kubeconfig: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUTORIAL_CONTEXT", "kind-tutorial")
+    assert choose(None, kubeconfig) == "kind-tutorial"
+
+
+def test_a_context_that_is_not_listed_needs_a_confirmation(kubeconfig: str) -> None:
+    with pytest.raises(SetupError, match="'production' looks like a production cluster"):
+        choose("production", kubeconfig)
+    assert choose("production", kubeconfig, confirmed=True) == "production"
+
+
+@pytest.mark.parametrize(
+    ("context", "overlay"),
+    [
+        ("kind-tutorial", "kind"),
+        ("minikube", "kind"),
+        ("tutorial", "test-cluster"),
+        ("gke_my-project_us-central1-a_inception-tutorial", "gke-gpu"),
+        ("production", ""),
+    ],
+)
+def test_a_context_has_its_overlay(context: str, overlay: str) -> None:
+    assert connection.overlay(context) == overlay
+
+
+def test_every_overlay_that_is_listed_exists() -> None:
+    folders = {path.name for path in (settings.MANIFESTS / "overlays").iterdir()}
+    assert set(connection.allowed_contexts().values()) - {""} <= folders
+
+
+def test_local_has_no_use_for_a_context() -> None:
+    with connect("local", context="production", namespace="n", overlay="kind") as cluster:
+        assert cluster.pods() == []
+
+
+def condition(kind: str, status: str, reason: str = "", message: str = "", at: Any = NOW) -> Answer:
+    return Answer(type=kind, status=status, reason=reason, message=message, last_transition_time=at)
+
+
+def pod(name: str = "inception-a", *, waiting: Any = None, scheduled: str = "True") -> Answer:
+    """A pod that isn't ready, as the client gives it."""
+    message = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu." * (scheduled != "True")
+    state = Answer(waiting=waiting, running=None, terminated=None)
+    status = Answer(state=state, last_state=None, restart_count=0, ready=False)
+    return Answer(
+        metadata=Answer(
+            name=name, creation_timestamp=NOW - timedelta(seconds=60), deletion_timestamp=None
+        ),
+        spec=Answer(node_name="node-1"),
+        status=Answer(
+            conditions=[condition("PodScheduled", scheduled, "Unschedulable", message)],
+            container_statuses=[status] if waiting else None,
+            init_container_statuses=None,
+            pod_ip=None,
+            phase="Pending",
+        ),
+    )
+
+
+def deployment(
+    *, wanted: int = 1, ready: int = 0, seen: bool = True, conditions: Any = ()
+) -> Answer:
+    return Answer(
+        metadata=Answer(generation=2),
+        spec=Answer(replicas=wanted),
+        status=Answer(
+            observed_generation=2 if seen else 1,
+            replicas=wanted,
+            updated_replicas=wanted,
+            ready_replicas=ready,
+            conditions=list(conditions),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "step"),
+    [
+        ("ImagePullBackOff", "build it and load or push it"),
+        ("ErrImageNeverPull", "load it there"),
+        ("CrashLoopBackOff", "read its log"),
+        ("CreateContainerConfigError", "ConfigMap or Secret"),
+    ],
+)
+def test_a_container_that_waits_for_ever_is_stuck(reason: str, step: str) -> None:
+    waiting = Answer(reason=reason, message="the kubelet's words")
+    state = rollout.judge(deployment(), [pod(waiting=waiting)])
+    assert state.stuck == f"inception-a is in {reason}: the kubelet's words"
+    assert step in state.next_step
+
+
+@pytest.mark.parametrize("reason", ["ContainerCreating", "ErrImagePull", "PodInitializing"])
+def test_a_container_that_may_still_come_is_not_stuck(reason: str) -> None:
+    state = rollout.judge(deployment(), [pod(waiting=Answer(reason=reason, message=""))])
+    assert (state.stuck, state.done) == ("", False)
+
+
+def test_a_gpu_that_no_node_has_is_named() -> None:
+    state = rollout.judge(deployment(), [pod(scheduled="False")])
+    assert "Insufficient nvidia.com/gpu" in state.stuck
+    assert state.next_step.startswith("Add nodes that have nvidia.com/gpu, or scale to fewer")
+
+
+def test_a_pod_waits_for_the_node_that_an_autoscaler_adds() -> None:
+    event = Answer(reason="TriggeredScaleUp", involved_object=Answer(name="inception-a"))
+    assert rollout.judge(deployment(), [pod(scheduled="False")], [event]).stuck == ""
+
+
+def test_a_pod_waits_for_the_one_that_is_going() -> None:
+    going = pod("inception-b")
+    going.metadata.deletion_timestamp = NOW
+    assert rollout.judge(deployment(), [pod(scheduled="False"), going]).stuck == ""
+
+
+def test_a_quota_is_quoted() -> None:
+    words = 'pods "inception-" is forbidden: exceeded quota: learner, requested: pods=1'
+    refused = condition("ReplicaFailure", "True", "FailedCreate", words)
+    state = rollout.judge(deployment(conditions=[refused]), [])
+    assert (state.stuck, "Scale to fewer" in state.next_step) == (words, True)
+
+
+def test_what_the_controller_has_not_seen_yet_is_not_judged() -> None:
+    state = rollout.judge(deployment(wanted=1, ready=1, seen=False), [pod()])
+    assert (state.done, state.ready) == (False, 0)
+
+
+def test_a_failure_tells_the_probe_and_the_log() -> None:
+    state = rollout.Rollout(1, 0, 1, done=False, stuck="it is stuck", next_step="Do this.")
+    error = rollout.failure(state, "inception", "one\ntwo", probe="Startup probe failed: timeout")
+    assert error.cause == "it is stuck; Startup probe failed: timeout; its log ends: one / two"
+
+
+def test_a_start_is_told_in_seconds_since_the_pod_was_made() -> None:
+    born = NOW - timedelta(seconds=60)
+
+    def after(seconds: float) -> datetime:
+        return born + timedelta(seconds=seconds)
+
+    ready = pod()
+    ready.status.conditions = [
+        condition("PodScheduled", "True", at=after(1)),
+        condition("Ready", "True", at=after(30)),
+    ]
+    running = Answer(running=Answer(started_at=after(4)), waiting=None, terminated=None)
+    ready.status.container_statuses = [Answer(state=running)]
+    pulled = timeline.Event(after(3), "Normal", "Pulled", "Pod/inception-a", "")
+    start = timeline.start_of(ready, [pulled])
+    assert start is not None
+    steps = (start.scheduled_s, start.pulled_s, start.started_s, start.ready_s)
+    assert steps == (1, 3, 4, 30)
