@@ -25,8 +25,8 @@ def measure(*, batch: int, seconds: float) -> Result:
         batch: photos that are classified together.
         seconds: for each form.
     """
-    plain = export(settings.MODELS)
-    speeds = speed.measure(plain, seconds=seconds, batch_size=batch).speeds
+    plain, fast = export(settings.MODELS), export(settings.MODELS_FAST, form="fast")
+    speeds = speed.measure(plain, fast, seconds=seconds, batch_size=batch).speeds
     figures: dict[str, Figure] = {}
     for name, found in speeds.items():
         turns = list(zip(speeds[speed.PLAIN].batch_seconds, found.batch_seconds, strict=False))

@@ -318,7 +318,14 @@ def tree(folder: str | Path) -> Markdown:
     lines = [f"{root.name}/"]
     for path in sorted(root.rglob("*")):
         depth = len(path.relative_to(root).parts)
-        size = "/" if path.is_dir() else f"  {path.stat().st_size / 1e6:,.2f} MB"
+        size = "/" if path.is_dir() else f"  {_size(path.stat().st_size)}"
         lines.append(f"{'    ' * depth}{path.name}{size}")
     body = "\n".join(lines)
     return Markdown(f"```text\n{body}\n```")
+
+
+def _size(bytes_: int) -> str:
+    for unit, factor in (("MB", 1e6), ("kB", 1e3)):
+        if bytes_ >= factor:
+            return f"{bytes_ / factor:,.3g} {unit}"
+    return f"{bytes_} B"

@@ -82,6 +82,8 @@ def export(
     )
     if asked.path.exists() and not overwrite:
         there = Export.read(asked.path)
+        if there.format != asked.format:  # made by another version of this project
+            return _build(asked)
         if not there.difference(asked):
             return there
         if weights is not None or not _only_by_default(there, asked):

@@ -35,7 +35,8 @@ FOLD = "constants, batch normalization folded"
 CROP = "decode and crop in one"
 BFLOAT16 = "bfloat16"
 ONEDNN = "oneDNN"
-# TensorFlow reads it once, when it starts. It is on by default where there is AVX512_VNNI or AMX.
+# TensorFlow reads it once, when it starts. It is on by default where there is AVX512_VNNI, and so
+# wherever the processor multiplies bfloat16.
 ONEDNN_ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "1"}
 
 TOLERANCE = 0.02  # of a photo's top score; bfloat16 has 8 bits, 0.4 %, and 48 layers of them
@@ -49,7 +50,7 @@ def measures_for(processor: str) -> tuple[str, ...]:
     """
     if processor == "arm64":
         return (FOLD, CROP)
-    return (FOLD, CROP, ONEDNN, *([BFLOAT16] if processor in BFLOAT16_CLASSES else []))
+    return (FOLD, CROP, BFLOAT16 if processor in BFLOAT16_CLASSES else ONEDNN)
 
 
 def write(model: keras.Model, directory: Path, asked: Export) -> Export:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from helpers.settings import MODEL_NAME
 
 RECORD = Path("assets.extra", "export.json")  # TensorFlow Serving leaves assets.extra to us
 # Raised when the same settings give another graph than before, so that an old export is made anew.
-FORMAT = 1
+FORMAT = 2
 
 NOTEBOOK = "Run notebook 01 (`make tutorial NOTEBOOKS=01`)"
 
@@ -63,6 +64,18 @@ class Export:
         if not self.labels_are_meaningless:
             return ""
         return "The weights are random, so the labels mean nothing. Shapes and speed are real."
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "path": self.path,
+            "network": f"{self.network}, {self.parameters:,} parameters",
+            "form": ": ".join([self.form, *filter(None, [", ".join(self.measures)])]),
+            "weights": f"{self.weights}{', which mean nothing' * self.labels_are_meaningless}",
+        }
+        body = "".join(
+            f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items()
+        )
+        return f"<table><tbody>{body}</tbody></table>"
 
     @property
     def base_path(self) -> Path:

@@ -118,31 +118,35 @@ class Measures:
         return pd.DataFrame(rows).set_index("form")
 
 
-def measure(plain: Export, *, seconds: float = 3.0, batch_size: int = BATCH_SIZE) -> Measures:
-    """Measure what each measure of the fast form brings for a plain export on this machine.
+def measure(
+    plain: Export, fast: Export, *, seconds: float = 3.0, batch_size: int = BATCH_SIZE
+) -> Measures:
+    """Measure what each measure that a fast form takes brings over the plain form on this machine.
 
     Each is added to those before it, in a SavedModel of its own under a temporary directory.
     Takes about 15 s, and `seconds` for each form.
 
     Args:
         plain: a whole export of the plain form.
+        fast: the fast form of the same network, made for this machine.
         seconds: for each form. At least one batch is always measured.
         batch_size: photos that are classified together.
     """
-    from . import fast
     from .exporter import model_of
+    from .fast import ONEDNN, write_graph
 
     model = model_of(plain)
     forms = [Form(PLAIN, plain.path)]
     with tempfile.TemporaryDirectory() as directory:
-        for count, added in enumerate(fast.measures_for(processor_class()), start=1):
-            taken = fast.measures_for(processor_class())[:count]
+        for count, added in enumerate(fast.measures, start=1):
             path, environment = Path(directory, str(count)), forms[-1].environment
-            if added == fast.ONEDNN:  # the graph stays as it is
-                path, environment = forms[-1].path, fast.ONEDNN_ENVIRONMENT
+            if added == ONEDNN:  # the graph stays as it is
+                path, environment = forms[-1].path, fast.environment
+            elif added == fast.measures[-1]:
+                path = fast.path
             else:
                 path.mkdir()
-                fast.write_graph(model, path, taken)
+                write_graph(model, path, fast.measures[:count])
             forms.append(Form(added if count == 1 else f"+ {added}", path, environment))
         del model  # 100 MB that the processes may need
         speeds = in_turn(forms, seconds=seconds, batch_size=batch_size)

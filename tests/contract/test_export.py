@@ -211,6 +211,16 @@ def test_the_fast_form_answers_as_the_plain_one_does(inception: Export, fast: Ex
     assert found.largest <= 0.02
 
 
+def test_folding_alone_changes_next_to_nothing(inception: Export, tmp_path: Path) -> None:
+    """Without bfloat16 only rounding differs: a wrong fold, or another crop, would show here."""
+    from helpers.export import fast
+    from helpers.export.exporter import model_of
+
+    found = fast._write_and_compare(model_of(inception), tmp_path / "1", (fast.FOLD, fast.CROP))
+    assert found.other_top == 0
+    assert found.largest < 1e-4
+
+
 def test_another_first_label_is_out_of_tolerance() -> None:
     from helpers.export.fast import difference
 
@@ -252,6 +262,13 @@ def test_it_is_replaced_when_told_so(tmp_path: Path) -> None:
     export(tmp_path, network="light")
     assert export(tmp_path, network="light", seed=7, overwrite=True).seed == find(tmp_path).seed
     assert [entry.name for entry in (tmp_path / "inception").iterdir()] == ["1"]
+
+
+def test_one_made_by_an_older_version_of_this_project_is_made_anew(tmp_path: Path) -> None:
+    old = export(tmp_path, network="light")
+    record = old.path / "assets.extra" / "export.json"
+    record.write_text(record.read_text().replace(f'"format": {old.format}', '"format": 0'))
+    assert export(tmp_path, network="light") == old
 
 
 def test_an_export_that_fails_leaves_no_version(
