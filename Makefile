@@ -55,9 +55,11 @@ bench-compare: $(READY) ## compare two results: make bench-compare A=old.json B=
 strip: $(READY) ## remove the outputs from the notebooks before a commit
 	$(BIN)/python -m helpers.tutorial --strip
 
-lock: $(READY) ## write requirements.lock anew from pyproject.toml
+lock: $(READY) ## write the locks anew, from pyproject.toml and serving/model-server.in
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 	  --group dev pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+	  --constraint requirements.lock serving/model-server.in --output-file serving/model-server.lock
 
 clean: ## remove what the commands made (not the environment)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis
