@@ -225,6 +225,11 @@ class Replica:
             )
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
+    def retire(self) -> None:
+        """From here on it is terminating, for everybody to see: its `end` follows."""
+        self.stopping = True
+        self._note(status="Terminating", ready=False, reason="")
+
     async def end(self, *, hook: bool, grace_s: float | None = None) -> None:
         """Ends the replica: no new connections, the preStop hook, SIGTERM, SIGKILL.
 
@@ -234,8 +239,7 @@ class Replica:
         """
         template = self.revision.template
         deadline = time.monotonic() + (template.grace_period_s if grace_s is None else grace_s)
-        self.stopping = True
-        self._note(status="Terminating", ready=False, reason="")
+        self.retire()
         if hook and self.pid is not None and self._process is not None:
             hooks = [asyncio.ensure_future(self._hook()), asyncio.ensure_future(self._task_done())]
             left = max(0.0, deadline - time.monotonic())

@@ -120,7 +120,7 @@ class ControlPlane:
         task = asyncio.ensure_future(self._forget(replica, hook=self._revision is not None))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
-        replica.stopping = True
+        replica.retire()
 
     async def _forget(self, replica: Replica, *, hook: bool, grace_s: float | None = None) -> None:
         try:
