@@ -4,11 +4,13 @@ Nothing here measures or computes; what is drawn is what the run returned. Colou
 without hue (Okabe and Ito's palette), and a line has a marker as well as a colour.
 """
 
+from helpers.plots.clusters import autoscaling, starts
 from helpers.plots.loads import closed_loop, open_loop
 from helpers.plots.pictures import contact_sheet, prediction, preprocessing
 from helpers.plots.speed import comparison, measures, requests_per_replica, scaling
 
 __all__ = [
+    "autoscaling",
     "closed_loop",
     "comparison",
     "contact_sheet",
@@ -18,4 +20,5 @@ __all__ = [
     "preprocessing",
     "requests_per_replica",
     "scaling",
+    "starts",
 ]

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from kubernetes import client
@@ -19,130 +18,169 @@ from helpers import settings, stats
 from helpers.clusters.kubernetes import render
 from helpers.clusters.kubernetes.problems import translated
 from helpers.clusters.kubernetes.target import KubernetesCluster
+from helpers.clusters.loadtest import Result, Through, difference
 from helpers.clusters.progress import Line
 from helpers.errors import LoadError
 
 MANIFESTS = settings.MANIFESTS / "loadtest"
-EVERY_REPLICA = f"dns:///inception-headless:{settings.GRPC_PORT}"
-THE_SERVICE = f"inception:{settings.GRPC_PORT}"
+ADDRESSES = {
+    "service": f"inception:{settings.GRPC_PORT}",
+    "replicas": f"dns:///inception-headless:{settings.GRPC_PORT}",
+}
 _JOB = "loadtest"
-_TIMEOUT_S = 30
+_TIMEOUT_S = 30  # of one call of the API
+_SPARE_S = 120  # for the generators' pods to start in, and to write their results
+# Waiting for reasons that don't pass by themselves; a Job's own controller waits on.
+_HOPELESS = (
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+)
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a load test in the cluster found.
-
-    Args:
-        throughput_per_s: of all generators together.
-        failures: by the gRPC status's name.
-        histogram: the latencies of all of them.
-        requests: how many requests each replica answered, the warm-up included, by pod; from the
-            servers' own metrics.
-        problems: why the figures can't be trusted, if they can't.
-    """
-
-    throughput_per_s: float
-    failures: Mapping[str, int]
-    histogram: stats.Histogram
-    requests: Mapping[str, int]
-    problems: tuple[str, ...]
-
-    @property
-    def busiest_share(self) -> float:
-        """The part of all requests that the busiest replica answered: 1.0 is pinning."""
-        return max(self.requests.values(), default=0) / max(sum(self.requests.values()), 1)
-
-    @property
-    def imbalance(self) -> float:
-        """How far the furthest replica is from the mean, as a share of the mean."""
-        mean = sum(self.requests.values()) / max(len(self.requests), 1)
-        return max((abs(n - mean) for n in self.requests.values()), default=0.0) / max(mean, 1)
-
-    def __repr__(self) -> str:
-        failed = ", ".join(f"{n} {code}" for code, n in self.failures.items()) or "none"
-        by_pod = ", ".join(f"{pod}: {count}" for pod, count in self.requests.items())
-        median = self.histogram.quantile_ms(0.5) if self.histogram.count else float("nan")
-        return (
-            f"{self.throughput_per_s:.4g} images/s, median {median:.4g} ms, failures: {failed}\n"
-            f"requests by replica: {by_pod}"
-        )
-
-
-def run(
+def start(
     cluster: KubernetesCluster,
-    address: str = EVERY_REPLICA,
+    through: Through = "replicas",
     *,
-    generators: int = 2,
+    generators: int = 1,
+    channels: int = 1,
     concurrency: int = 8,
     duration_s: float = 20,
     warmup_s: float = 5,
+    rounds: int = 1,
     lead_s: float = 12,
     image: str | None = None,
     manifests: Path = MANIFESTS,
-) -> Result:
-    """Runs the load test in the cluster and returns what it found.
+) -> LoadTest:
+    """Starts a load test in the cluster and returns at once.
 
     Args:
         cluster: whose namespace the Job runs in, beside the replicas.
-        address: what each generator asks; see `manifests/loadtest/job.yaml`.
+        through: `service` or `replicas`, see `clusters.loadtest.run`.
         generators: pods.
+        channels: connections to each address, of each.
         concurrency: requests in flight, of each.
         duration_s: seconds that are measured.
         warmup_s: seconds of the same load before.
-        lead_s: seconds for the generators' pods to start, before all begin at once.
+        rounds: how often; each looks the address up again, and finds the replicas that are new.
+        lead_s: seconds for the pods of several generators to start, before all begin at once.
         image: the generator's, in the place of the manifest's.
         manifests: the Job's.
 
     Raises:
-        LoadError: a generator failed, or started too late to be measured with the others.
+        ClusterError: the Job can't be made.
     """
     job, others = _read(manifests, cluster.namespace)
     container = job["spec"]["template"]["spec"]["containers"][0]
-    if image:
-        container["image"] = image
+    container["image"] = image or container["image"]
     job["spec"] |= {"completions": generators, "parallelism": generators}
+    lead_s = lead_s if generators > 1 else 0.0
     values = {
-        "ADDRESS": address,
+        "ADDRESS": ADDRESSES[through],
+        "CHANNELS": str(channels),
         "CONCURRENCY": str(concurrency),
         "SECONDS": f"{duration_s:g}",
         "WARMUP_SECONDS": f"{warmup_s:g}",
-        "START_AT": f"{time.time() + lead_s:.3f}",
+        "ROUNDS": str(rounds),
+        "START_AT": f"{time.time() + lead_s:.3f}" if lead_s else "0",
     }
     container["env"] = [{"name": name, "value": value} for name, value in values.items()]
     _remove(cluster)
     before = cluster.request_counts()
     for resource in (*others, job):
         cluster.apply_resource(resource, manifests)
-    try:
-        _wait(cluster, generators, timeout_s=lead_s + warmup_s + duration_s + 120)
-        found = [_result(cluster, pod) for pod in _pods(cluster)]
-    finally:
-        _remove(cluster)
-    after = cluster.request_counts()
-    return _merged(found, {pod: after[pod] - before.get(pod, 0) for pod in after})
+    return LoadTest(cluster, generators, before, lead_s + warmup_s + rounds * duration_s + _SPARE_S)
 
 
-def _merged(found: list[dict[str, Any]], requests: Mapping[str, int]) -> Result:
-    summaries = [stats.Summary.from_json(result["summary"]) for result in found]
-    failures: dict[str, int] = {}
-    for summary in summaries:
-        for code, count in summary.failures.items():
-            failures[code] = failures.get(code, 0) + count
-    problems = [problem for result in found for problem in result["problems"]]
-    problems += [
-        f"generator {result['generator']} began {result['late_s']:.1f} s after the others: "
-        "allow more lead_s"
-        for result in found
-        if result["late_s"] > 1
-    ]
-    return Result(
-        throughput_per_s=sum(summary.throughput_per_s for summary in summaries),
-        failures=failures,
-        histogram=stats.Histogram.merged(summary.histogram for summary in summaries),
-        requests=requests,
-        problems=tuple(problems),
-    )
+class LoadTest:
+    """A load test that runs in the cluster. Leaving its `with` block removes it.
+
+    Args:
+        cluster: where.
+        generators: how many pods it has.
+        before: the replicas' request counts at its start.
+        timeout_s: how long it may take.
+    """
+
+    def __init__(
+        self,
+        cluster: KubernetesCluster,
+        generators: int,
+        before: dict[str, int],
+        timeout_s: float,
+    ) -> None:
+        self._cluster, self._generators, self._before = cluster, generators, before
+        self._started, self._timeout_s = time.monotonic(), timeout_s
+
+    @property
+    def done(self) -> bool:
+        """Whether all generators have written their results.
+
+        Raises:
+            LoadError: one of them failed, or never will start; or it takes too long.
+        """
+        cluster = self._cluster
+        with translated("the load test can't be followed", context=cluster.context):
+            job = client.BatchV1Api(cluster.api).read_namespaced_job(
+                _JOB, cluster.namespace, _request_timeout=_TIMEOUT_S
+            )
+        if (job.status.succeeded or 0) >= self._generators:
+            return True
+        for condition in job.status.conditions or ():
+            if condition.type in ("Failed", "FailureTarget") and condition.status == "True":
+                raise _failed(cluster, condition.message or condition.reason)
+        if any(_waits_for(pod) in _HOPELESS for pod in _pods(cluster)):
+            raise _failed(cluster, "a generator can't start")
+        waited_s = time.monotonic() - self._started
+        if waited_s > self._timeout_s:
+            raise _failed(cluster, f"it isn't finished after {waited_s:.0f} s")
+        return False
+
+    def result(self) -> Result:
+        """Waits for the end, removes the Job, and returns what it found.
+
+        Raises:
+            LoadError: a generator failed.
+        """
+        line = Line()
+        try:
+            while not self.done:
+                line.show(f"load test in the cluster … {time.monotonic() - self._started:.0f} s")
+                time.sleep(0.5)
+            found = [_result(self._cluster, pod) for pod in _pods(self._cluster)]
+        finally:
+            line.end()
+            self.close()
+        requests = difference(self._cluster.request_counts(), self._before)
+        late = [
+            f"generator {one['generator']} began {one['late_s']:.1f} s after the others: allow "
+            "more lead_s"
+            for one in found
+            if one["late_s"] > 1
+        ]
+        summaries = [stats.Summary.from_json(one["summary"]) for one in found]
+        return Result(
+            stats.pooled(summaries, at_once=True),
+            requests,
+            (*(problem for one in found for problem in one["problems"]), *late),
+        )
+
+    def close(self) -> None:
+        """Removes the Job and its pods. May be called again."""
+        _remove(self._cluster)
+
+    def __enter__(self) -> LoadTest:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def _read(manifests: Path, namespace: str) -> tuple[render.Resource, list[render.Resource]]:
@@ -161,27 +199,12 @@ def _pods(cluster: KubernetesCluster) -> list[Any]:
     return list(found.items)
 
 
-def _wait(cluster: KubernetesCluster, generators: int, *, timeout_s: float) -> None:
-    """Until the Job is complete; fails at once when a generator does."""
-    line, start = Line(), time.monotonic()
-    try:
-        while True:
-            with translated("the load test can't be followed", context=cluster.context):
-                job = client.BatchV1Api(cluster.api).read_namespaced_job(
-                    _JOB, cluster.namespace, _request_timeout=_TIMEOUT_S
-                )
-            if (job.status.succeeded or 0) >= generators:
-                return
-            for condition in job.status.conditions or ():
-                if condition.type in ("Failed", "FailureTarget") and condition.status == "True":
-                    raise _failed(cluster, condition.message or condition.reason)
-            waited_s = time.monotonic() - start
-            if waited_s > timeout_s:
-                raise _failed(cluster, f"it isn't finished after {waited_s:.0f} s")
-            line.show(f"load test in the cluster … {waited_s:.0f} s")
-            time.sleep(0.5)
-    finally:
-        line.end()
+def _waits_for(pod: Any) -> str:
+    """The reason why a generator's container doesn't run; empty when it does, or soon will."""
+    for status in pod.status.container_statuses or ():
+        if status.state.waiting is not None:
+            return status.state.waiting.reason or ""
+    return ""
 
 
 def _failed(cluster: KubernetesCluster, reason: str) -> LoadError:
