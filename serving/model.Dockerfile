@@ -7,5 +7,7 @@ ARG COPY_IMAGE=busybox:1.37
 FROM ${COPY_IMAGE}
 LABEL org.opencontainers.image.title="inception-model" \
       org.opencontainers.image.licenses="Apache-2.0"
-COPY inception /model
+# With the version's directory, as in serving/Dockerfile.
+ARG VERSION=1
+COPY inception/${VERSION} /model/${VERSION}
 USER 65532:65532

@@ -5,23 +5,30 @@ from helpers.container.images import (
     DOCKERFILE,
     IMAGE,
     MODEL_DOCKERFILE,
+    MODEL_IMAGE,
     Image,
     Layer,
+    base_image,
     build,
     inspect,
+    remove_images,
 )
-from helpers.container.running import Container, leftovers, remove_leftovers
+from helpers.container.running import Container, ModelVolume, leftovers, remove_leftovers
 
 __all__ = [
     "DOCKERFILE",
     "IMAGE",
     "MODEL_DOCKERFILE",
+    "MODEL_IMAGE",
     "Container",
     "Image",
     "Layer",
+    "ModelVolume",
+    "base_image",
     "build",
     "inspect",
     "leftovers",
+    "remove_images",
     "remove_leftovers",
     "why_no_engine",
 ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import io
 import shutil
 import subprocess
+import sys
+from collections import deque
 from collections.abc import Callable
 
 from python_on_whales import DockerClient, DockerException
@@ -57,27 +60,25 @@ def client() -> DockerClient:
 
 def has_buildx(docker: DockerClient) -> bool:
     """Whether the CLI has BuildKit's plugin; Debian's hasn't."""
-    command = [*docker.client_config.docker_cmd, "buildx", "version"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return bool(docker.buildx.is_installed())
 
 
-def run_shown(command: list[str], progress: Callable[[str], None]) -> str | None:
-    """Runs a command, hands its lines on; None if it succeeded, else its last lines."""
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=os.environ | {"BUILDKIT_PROGRESS": "plain"},
-    ) as process:
-        assert process.stdout is not None  # asked for above
-        lines = []
-        for line in process.stdout:
-            if line.strip():
-                lines.append(line.rstrip())
-                progress(lines[-1])
-    return " / ".join(lines[-3:]) if process.returncode else None
+class Lines(io.TextIOBase):
+    """A file that hands each line on as it comes, and remembers the last few."""
+
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self._progress, self._rest = progress, ""
+        self._stdout = sys.stdout  # where `progress` may print: we stand in for it meanwhile
+        self.last: deque[str] = deque(maxlen=3)
+
+    def write(self, text: str) -> int:
+        """Takes any piece of text."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in filter(str.strip, lines):
+            self.last.append(line.rstrip())
+            with contextlib.redirect_stdout(self._stdout):
+                self._progress(line.rstrip())
+        return len(text)
 
 
 def words(error: DockerException) -> str:

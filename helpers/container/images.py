@@ -1,12 +1,14 @@
-"""Builds the serving image and says what an image is made of.
+"""Builds images and says what an image is made of.
 
-An image is built from `serving/Dockerfile`; the folder of models is its context, so that nothing
-else is sent to the engine.
+The serving image is built from `serving/Dockerfile`; the folder of models is its context, so that
+nothing else is sent to the engine.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from python_on_whales import DockerException
 from python_on_whales import exceptions as docker_exceptions
 
 from helpers import settings
@@ -22,7 +25,10 @@ from helpers.errors import ContainerError, ExportError
 
 DOCKERFILE = settings.SERVING / "Dockerfile"
 MODEL_DOCKERFILE = settings.SERVING / "model.Dockerfile"
+SERVER_DOCKERFILE = settings.SERVING / "model-server.Dockerfile"
 IMAGE = "inception-serving:1"
+SERVER_IMAGE = "inception-model-server:1"
+MODEL_IMAGE = "inception-model:1"
 _HISTORY = '{"made_by": {{json .CreatedBy}}, "size": {{json .Size}}}'
 _UNREACHABLE = ("no such host", "i/o timeout", "failed to resolve", "lookup")
 
@@ -85,13 +91,14 @@ def build(
     progress: Callable[[str], None] = print,
     **arguments: str,
 ) -> Image:
-    """Builds an image that serves the models of a folder.
+    """Builds an image with the models of a folder in it.
 
     Args:
         models: the folder that holds `inception/VERSION`.
         name: of the image, with its tag.
         serving_image: the image to build on; None for the Dockerfile's own choice.
-        dockerfile: what to build.
+        dockerfile: what to build: `serving/Dockerfile`, or `serving/model.Dockerfile` for the
+            models alone.
         progress: is given the engine's lines as they come.
         arguments: for the Dockerfile's other ARGs.
 
@@ -100,7 +107,7 @@ def build(
         ExportError: the folder has no model.
         ContainerError: the build failed; the engine's last words are its cause.
     """
-    docker = engine.client()
+    engine.client()
     if not any((models / settings.MODEL_NAME).glob("[0-9]*/saved_model.pb")):
         raise ExportError(
             f"{models} has no model to put into an image",
@@ -108,20 +115,28 @@ def build(
             next_step="Run notebook 01, which exports one.",
         )
     given = {"SERVING_IMAGE": serving_image} if serving_image else {}
-    given |= {"REVISION": _revision()} | arguments
-    # BuildKit where the CLI has it; the older builder does it too, since the Dockerfile is simple.
-    command = [*docker.client_config.docker_cmd, *(["buildx"] if engine.has_buildx(docker) else [])]
-    command += ["build", "--file", str(dockerfile), "--tag", name]
-    command += [word for key, value in given.items() for word in ("--build-arg", f"{key}={value}")]
-    command += ["--progress=plain", "--load"] if "buildx" in command else []
-    lines = engine.run_shown([*command, str(models)], progress)
-    if lines is not None:
-        raise ContainerError(
-            f"{name} could not be built from {dockerfile.name}",
-            cause=lines,
-            next_step=_how_to_mend(lines, serving_image or ""),
-        )
+    given |= {} if dockerfile == MODEL_DOCKERFILE else {"REVISION": _revision()}
+    _build(dockerfile, models, name, given | arguments, progress)
     return inspect(name)
+
+
+def base_image(*, progress: Callable[[str], None] = print) -> str:
+    """The image to build on: TensorFlow Serving's own, or the embedded server's on ARM.
+
+    The official image exists for x86 only. Elsewhere the embedded server's is built from
+    `serving/model-server.Dockerfile`, unless it is there already.
+
+    Raises:
+        SetupError: there is no Docker CLI, or no engine answers.
+        ContainerError: the build failed.
+    """
+    docker = engine.client()
+    official = re.search(r"^ARG SERVING_IMAGE=(\S+)", DOCKERFILE.read_text(), re.MULTILINE)
+    if official and docker.system.info().architecture in ("x86_64", "amd64"):
+        return official[1]
+    if not docker.image.exists(SERVER_IMAGE):
+        _build(SERVER_DOCKERFILE, settings.ROOT, SERVER_IMAGE, {}, progress)
+    return SERVER_IMAGE
 
 
 def inspect(name: str) -> Image:
@@ -138,7 +153,7 @@ def inspect(name: str) -> Image:
         raise ContainerError(
             f"there is no image {name}",
             cause=engine.words(error),
-            next_step="Build it: `make image`, or notebook 03.",
+            next_step="Build it: notebook 03 does.",
         ) from error
     history = subprocess.run(
         [
@@ -166,10 +181,51 @@ def inspect(name: str) -> Image:
     )
 
 
+def remove_images(*names: str) -> None:
+    """Removes images of this machine; one that isn't there is no error."""
+    docker = engine.client()
+    for name in names:
+        with contextlib.suppress(docker_exceptions.NoSuchImage):
+            docker.image.remove(name)
+
+
+def _build(
+    dockerfile: Path,
+    context: Path,
+    name: str,
+    arguments: dict[str, str],
+    progress: Callable[[str], None],
+) -> None:
+    docker, lines = engine.client(), engine.Lines(progress)
+    try:
+        if engine.has_buildx(docker):
+            stream = docker.buildx.build(
+                context,
+                file=dockerfile,
+                tags=name,
+                build_args=arguments,
+                load=True,
+                progress="plain",
+                stream_logs=True,
+            )
+            for line in stream:  # type: ignore[union-attr]
+                lines.write(f"{line.rstrip()}\n")
+        else:  # the older builder does it too, since the Dockerfiles are simple
+            with contextlib.redirect_stdout(lines):
+                docker.legacy_build(
+                    context, file=dockerfile, tags=name, build_args=arguments, quiet=False
+                )
+    except DockerException as error:
+        last = " / ".join(dict.fromkeys([*lines.last, engine.words(error)]))
+        raise ContainerError(
+            f"{name} could not be built from {dockerfile.name}",
+            cause=last,
+            next_step=_how_to_mend(last, arguments.get("SERVING_IMAGE", "")),
+        ) from error
+
+
 def _how_to_mend(words: str, serving_image: str) -> str:
-    if any(
-        hint in words for hint in ("no such host", "i/o timeout", "failed to resolve", "lookup")
-    ):
+    if any(hint in words for hint in _UNREACHABLE):
         return (
             f"The base image {serving_image or 'in the Dockerfile'} couldn't be fetched. Connect "
             "to the network, or name one that is here: build(…, serving_image=…)."
@@ -184,6 +240,7 @@ def _how_to_mend(words: str, serving_image: str) -> str:
 def _instruction(made_by: str) -> str:
     """An instruction without what the builder wrote around it."""
     words = made_by.removeprefix("/bin/sh -c #(nop) ").replace("# buildkit", "").strip()
+    words = re.sub(r"\b(dir|file|multi):[0-9a-f]{64} in ", "", words) or "the base image"
     return words if len(words) <= 100 else f"{words[:99]}…"
 
 
