@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import json
+import resource
 import select
 import sys
 import time
@@ -27,6 +28,7 @@ RECORD = Struct("<dddihH")  # stats.RECORD: due, sent, done, bytes, code, proces
 _TICK_S = 0.05  # how often it looks at what isn't urgent: deadlines, broken connections, its file
 _CONNECT_S = 5.0
 _FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.1, 1.0  # before a broken connection is tried again
+_MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024  # what getrusage counts memory in
 
 
 class _Lane:
@@ -88,7 +90,9 @@ class Generator:
         self._records = bytearray()
         self._file = Path(plan["records"]).open("wb", buffering=0)  # noqa: SIM115
         self._zero = 0.0
-        self._marks: list[tuple[float, float]] = []  # (time, CPU) at the start and the end
+        # (time, CPU, most memory so far) at the start and the end
+        self._marks: list[tuple[float, float, int]] = []
+        self._paused_s = 0.0  # the longest time in which it didn't get to run
 
     def connect(self) -> str:
         """Waits for the first greetings. Returns why there is none, or nothing."""
@@ -107,13 +111,20 @@ class Generator:
             zero: the monotonic time, in seconds, at which measuring starts.
 
         Returns:
-            The generator's own CPU time in the measured window, the window's length, both in
-            seconds, how many requests were sent, and the first message of each failure's code.
+            The generator's own CPU time in the measured window, the window's length, the longest
+            pause in which it wasn't run, all in seconds, how much memory it took in the window,
+            how many requests were sent, and the first message of each failure's code.
         """
         self._zero = zero
         tick = -float("inf")
+        last = time.monotonic() - zero
         while True:
             now = time.monotonic() - zero
+            # It never waits for longer than a tick: what is more was taken from it, by a machine
+            # that is too busy or was suspended, or by a clock that jumped.
+            if now - last > self._paused_s + _TICK_S:
+                self._paused_s = now - last - _TICK_S
+            last = now
             if now >= tick:
                 tick = self._tick(now)
             wake = min(tick, self._submit(now))
@@ -122,10 +133,13 @@ class Generator:
             self._wait(wake - (time.monotonic() - zero))
         self._mark(now)
         self._flush()
-        (started, cpu_before), (ended, cpu_after) = self._marks[0], self._marks[-1]
+        (started, cpu_before, memory_before) = self._marks[0]
+        (ended, cpu_after, memory_after) = self._marks[-1]
         return {
             "window_s": ended - started,
             "cpu_s": cpu_after - cpu_before,
+            "paused_s": self._paused_s,
+            "grown_bytes": memory_after - memory_before,
             "sent": self.sent,
             "details": self.details,
         }
@@ -205,7 +219,8 @@ class Generator:
 
     def _mark(self, now: float) -> None:
         if len(self._marks) < 2:
-            self._marks.append((now, time.process_time()))
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_BYTES
+            self._marks.append((now, time.process_time(), memory))
 
     def _tick(self, now: float) -> float:
         """Looks at what isn't urgent. Returns when to look again."""

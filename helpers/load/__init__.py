@@ -6,7 +6,7 @@
 *Closed loop*: so many requests are on their way at any time; the server sets the pace. *Open
 loop*: requests are sent when they are due, whether or not the server keeps up, as independent users
 do. In MLPerf Inference's terms `single_stream`, `multi_stream` and `offline` are closed loops, and
-*server* is an open loop with Poisson arrivals.
+*server* is an open loop with Poisson arrivals, whose figure `highest_rate` searches for.
 """
 
 from helpers.load.run import Generator, Run
@@ -19,12 +19,16 @@ from helpers.load.scenarios import (
     single_stream,
 )
 from helpers.load.schedule import due_times, ramp, steps
+from helpers.load.search import Probe, Search, highest_rate
 
 __all__ = [
     "Generator",
+    "Probe",
     "Run",
+    "Search",
     "closed_loop",
     "due_times",
+    "highest_rate",
     "multi_stream",
     "offline",
     "open_loop",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,8 @@ _BUSY = 0.8
 # Sending late is no longer in the noise if it is more than a millisecond and a tenth of the latency
 # that is measured, or shifts the load by more than a hundredth of the run.
 _LATE_S, _LATE_OF_LATENCY, _LATE_OF_RUN = 0.001, 0.1, 0.01
+# A generator that didn't run for so long has measured its own machine. A busy one takes tenths.
+_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,15 @@ class Generator:
         cpu_s: its own CPU time in the measured window, in seconds.
         window_s: the window's length, in seconds.
         sent: requests sent in the whole run, the warm-up included.
+        paused_s: the longest time in which it wasn't run though it had something to do.
+        grown_bytes: what its memory grew by in the window, at its highest.
     """
 
     cpu_s: float
     window_s: float
     sent: int
+    paused_s: float = 0.0
+    grown_bytes: int = 0
 
     @property
     def busy(self) -> float:
@@ -68,6 +74,18 @@ class Run:
         return measured["sent_s"] - measured["due_s"]
 
     @property
+    def lateness_ms(self) -> dict[str, float] | None:
+        """The generator's own lateness in ms: `p50`, `p99`, `max`; None in a closed loop.
+
+        A closed loop has no due times: a request is due when the one before it is answered.
+        """
+        lateness = self.lateness_s
+        if self.closed or not len(lateness):
+            return None
+        p50, p99 = np.quantile(lateness, [0.5, 0.99])
+        return {"p50": 1e3 * p50, "p99": 1e3 * p99, "max": 1e3 * float(lateness.max())}
+
+    @property
     def cpu_us_per_request(self) -> float:
         """The generators' own CPU time, in microseconds, for each request of the window."""
         done = self.records["done_s"]
@@ -82,6 +100,15 @@ class Run:
             for i, g in enumerate(self.generators)
             if g.busy > _BUSY
         ]
+        found += [
+            f"generator {i} stood still for {g.paused_s:.2g} s: the machine is too busy, was "
+            "suspended, or its clock jumped"
+            for i, g in enumerate(self.generators)
+            if g.paused_s > _PAUSE_S
+        ]
+        backwards = int((self.records["done_s"] < self.records["sent_s"]).sum())
+        if backwards:
+            found.append(f"{backwards} requests ended before they were sent: the clock jumped")
         if not self.closed:
             found += self._lateness_problems()
         return tuple(found)
@@ -89,7 +116,7 @@ class Run:
     def _lateness_problems(self) -> list[str]:
         found = []
         unsent = self.settings["planned"] - len(self.records)
-        if unsent:
+        if unsent > 0:
             found.append(f"{unsent} of {self.settings['planned']} requests were never sent")
         lateness = self.lateness_s
         if len(lateness):
@@ -106,6 +133,10 @@ class Run:
     def valid(self) -> bool:
         """Whether the generator kept up with what it was to send."""
         return not self.problems
+
+    def noted(self, **settings: Any) -> Run:
+        """The same run with more settings: those of the server, say, that results are to name."""
+        return replace(self, settings={**self.settings, **settings})
 
     def summary(self, *, latency_from: Literal["due", "sent"] = "due") -> stats.Summary:
         """The figures of the measured window, by `stats.summarize`.

@@ -41,7 +41,7 @@ class Plan:
         authority: the server's name in requests.
         requests: serialized PredictRequests, sent in turns.
         due: when requests are due, in seconds since the start of measuring; None: closed loop.
-        precision: the half width of the throughput's interval, as a share, that ends the run.
+        precision: the half width of the figure's interval, as a share, that ends the run.
         settings: what was asked for, as plain data.
     """
 
@@ -81,38 +81,42 @@ def execute(plan: Plan) -> Run:
 
 def _run(plan: Plan, ends: list[dict[str, Any]], records: stats.Records) -> Run:
     records = records[np.argsort(records["due_s"], kind="stable")]
-    duration_s = plan.settings["duration_s"]
+    duration_s, settings_ = plan.settings["duration_s"], plan.settings
     stopped = max(end["window_s"] for end in ends)
     if plan.precision is not None:
-        duration_s = min(duration_s, stopped)
+        # Up to when the first process stopped, all of them were sending.
+        duration_s = min(duration_s, *(end["window_s"] for end in ends))
+        if plan.due is not None:
+            settings_ = {**settings_, "planned": int((plan.due < duration_s).sum())}
     elif plan.settings["requests"] is not None and stopped < duration_s and len(records):
         # All its requests belong to a run that ends by their number: it ends with the last answer.
         duration_s = min(duration_s, float(np.nextafter(records["done_s"].max(), np.inf)))
     details = {code: text for end in ends for code, text in end["details"].items()}
     return Run(
-        settings=plan.settings,
+        settings=settings_,
         records=records,
         duration_s=duration_s,
-        generators=tuple(Generator(e["cpu_s"], e["window_s"], e["sent"]) for e in ends),
+        generators=tuple(
+            Generator(e["cpu_s"], e["window_s"], e["sent"], e["paused_s"], e["grown_bytes"])
+            for e in ends
+        ),
         details={stats.code_name(int(code)): text for code, text in details.items()},
     )
 
 
 def _watch(children: list[_Child], zero: float, plan: Plan) -> None:
-    """Ends the run as soon as its throughput is known well enough."""
+    """Ends the run as soon as its figure is known well enough."""
     assert plan.precision is not None
     with selectors.DefaultSelector() as selector:
         for child in children:
             selector.register(child.output, selectors.EVENT_READ)
         while not selector.select(_LOOK_S):
             now = time.monotonic() - zero
-            records = np.concatenate([child.records() for child in children])
-            done = records["done_s"][(records["code"] == 0) & (records["done_s"] >= 0)]
-            if now <= 0 or not len(done):
+            if now <= 0:
                 continue
-            interval = stats.mean_of_batches(done[done < now], duration_s=now)
-            rate = len(done) / now
-            if interval.high is not None and interval.high - rate <= plan.precision * rate:
+            records = np.concatenate([child.records() for child in children])
+            width = stats.half_width(records, plan.settings["precision_of"], duration_s=now)
+            if width is not None and width <= plan.precision:
                 for child in children:
                     child.say("stop")
                 return

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers import addresses, protos, settings
+from helpers import addresses, protos, settings, stats
 from helpers.errors import LoadError
 from helpers.load import schedule
 from helpers.load.run import Run
@@ -40,10 +40,11 @@ def closed_loop(
         duration_s: seconds to measure, at most.
         warmup_s: seconds of the same load before measuring.
         requests: the run ends after so many requests, if that is earlier.
-        precision: the run ends as soon as the 95 % confidence interval of the throughput is
-            within this share of it, such as 0.02, if that is earlier.
+        precision: the run ends as soon as the 95 % confidence interval of its figure is within
+            this share of it, such as 0.02, if that is earlier.
         scenario: what the run is called in results.
-        **options: `processes`, `channels` (connections a process and address), `timeout_s`,
+        **options: `precision_of` (the figure: `throughput`, or a percentile such as `p99`),
+            `processes`, `channels` (connections a process and address), `timeout_s`,
             `photos_per_request`, `model`, `version`.
 
     Returns:
@@ -79,6 +80,7 @@ def single_stream(address: str | Sequence[str], photos: Sequence[Any], **options
         photos: as for `closed_loop`.
         **options: as for `closed_loop`; `duration_s` is needed.
     """
+    options = {"precision_of": "p90", **options}
     return closed_loop(address, photos, concurrency=1, scenario="single_stream", **options)
 
 
@@ -99,6 +101,7 @@ def multi_stream(
         photos_per_request: photos in each request.
         **options: as for `closed_loop`; `duration_s` is needed.
     """
+    options = {"precision_of": "p99", **options}
     return closed_loop(
         address,
         photos,
@@ -146,7 +149,8 @@ def open_loop(
         arrivals: `poisson` or `constant`.
         seed: of the Poisson arrivals.
         scenario: what the run is called in results.
-        **options: as for `closed_loop`.
+        **options: as for `closed_loop`; also `precision`, which is of the p99 here unless
+            `precision_of` says otherwise.
 
     Raises:
         LoadError: this can't be run as asked, for example at a rate of zero.
@@ -214,6 +218,7 @@ def _run_open(
 ) -> Run:
     if not due.size:
         raise _refused("a run without a request", "Raise the rate or the duration.")
+    options = {"precision_of": "p99", **options}
     return execute(_plan(address, photos, due=due, noted=noted, **options))
 
 
@@ -227,6 +232,7 @@ def _plan(
     concurrency: int | None = None,
     requests: int | None = None,
     precision: float | None = None,
+    precision_of: str = "throughput",
     due: schedule.Times | None = None,
     noted: dict[str, Any] | None = None,
     processes: int = 1,
@@ -245,6 +251,11 @@ def _plan(
             f"{processes} processes for fewer requests",
             "Pass at most as many processes as there are requests at a time, and in all.",
         )
+    if precision is not None and not precision > 0:
+        raise _refused(f"a precision of {precision}", "Pass a share, such as precision=0.02.")
+    if precision_of not in ("throughput", *stats.QUANTILES):
+        known = ", ".join(("throughput", *stats.QUANTILES))
+        raise _refused(f"the precision of {precision_of!r}", f"Pass one of {known}.")
     if not timeout_s > 0:
         raise _refused(f"a deadline of {timeout_s} s", "Pass timeout_s in seconds.")
     given = [address] if isinstance(address, str) else list(address)
@@ -268,6 +279,8 @@ def _plan(
             "timeout_s": timeout_s,
             "photos": len(photos),
             "photos_per_request": photos_per_request,
+            "precision": precision,
+            "precision_of": precision_of,
             "planned": None if due is None else len(due),
             **(noted or {}),
         },

@@ -12,7 +12,7 @@ from helpers import machine, settings
 from helpers.load import Run
 from helpers.stats import Interval, Summary
 
-SCHEMA = 1  # raised when a reader of the last one would misread a file
+SCHEMA = 2  # raised when a reader of the last one would misread a file
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class RecordedRun:
         settings: what was asked for.
         problems: why the run is invalid; empty if it is valid.
         generators: what each generator process used, as plain data.
+        lateness_ms: how late the generators sent, `p50`, `p99` and `max`; None in a closed loop.
         details: for each failure's code, the first message that it came with.
         summary: the figures.
     """
@@ -47,6 +48,7 @@ class RecordedRun:
     generators: tuple[Mapping[str, Any], ...]
     details: Mapping[str, str]
     summary: Summary
+    lateness_ms: Mapping[str, float] | None = None
 
     @classmethod
     def of(cls, run: Run) -> RecordedRun:
@@ -57,6 +59,7 @@ class RecordedRun:
             generators=tuple(asdict(g) for g in run.generators),
             details=dict(run.details),
             summary=run.summary(),
+            lateness_ms=run.lateness_ms,
         )
 
 
@@ -122,6 +125,7 @@ class Result:
                     "settings": dict(run.settings),
                     "problems": list(run.problems),
                     "generators": [dict(g) for g in run.generators],
+                    "lateness_ms": run.lateness_ms and dict(run.lateness_ms),
                     "details": dict(run.details),
                     "summary": run.summary.to_json(),
                 }
@@ -149,6 +153,7 @@ class Result:
                     generators=tuple(run["generators"]),
                     details=run["details"],
                     summary=Summary.from_json(run["summary"]),
+                    lateness_ms=run["lateness_ms"],
                 )
                 for key, run in data["runs"].items()
             },

@@ -6,6 +6,7 @@ summary = stats.summarize(run.records, duration_s=run.duration_s)
 from helpers.stats.comparison import Ratio, ratio
 from helpers.stats.confidence import (
     Interval,
+    at_most,
     mean,
     mean_of_batches,
     quantile_ranks,
@@ -14,7 +15,15 @@ from helpers.stats.confidence import (
 from helpers.stats.histogram import Histogram
 from helpers.stats.models import LittlesLaw, Scalability, fit_scalability, littles_law
 from helpers.stats.records import CODES, RECORD, Records, code_name
-from helpers.stats.summary import QUANTILES, Percentile, Summary, percentile, pooled, summarize
+from helpers.stats.summary import (
+    QUANTILES,
+    Percentile,
+    Summary,
+    half_width,
+    percentile,
+    pooled,
+    summarize,
+)
 
 __all__ = [
     "CODES",
@@ -28,8 +37,10 @@ __all__ = [
     "Records",
     "Scalability",
     "Summary",
+    "at_most",
     "code_name",
     "fit_scalability",
+    "half_width",
     "littles_law",
     "mean",
     "mean_of_batches",

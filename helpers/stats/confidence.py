@@ -52,6 +52,27 @@ def quantile_ranks(q: float, count: int) -> tuple[int | None, int | None]:
     return (low if low >= 1 else None, high if high <= count else None)
 
 
+def at_most(share: float, hits: int, count: int, *, chance: float) -> bool | None:
+    """Whether a thing that happened `hits` times in `count` happens in at most this share of cases.
+
+    The exact binomial test, to both sides. (Conover, Practical Nonparametric Statistics, 3.1.)
+
+    Args:
+        share: strictly between 0 and 1.
+        hits: how often it happened.
+        count: how often it might have.
+        chance: of being wrong, for either answer.
+
+    Returns:
+        None if there are too few cases to tell.
+    """
+    if count and hits < _binomial_quantile(chance, count, share):
+        return True
+    if count and hits > _binomial_quantile(1 - chance, count, share):
+        return False
+    return None
+
+
 def enough_for(q: float) -> int:
     """How many values a `q`-quantile needs: so many that one of them is expected beyond it."""
     return math.ceil(round(1 / (1 - q), 6)) if q < 1 else 1

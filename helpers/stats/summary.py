@@ -240,6 +240,30 @@ def summarize(
     )
 
 
+def half_width(records: Records, figure: str, *, duration_s: float) -> float | None:
+    """How far the 95 % confidence interval of a figure reaches, as a share of the figure.
+
+    Args:
+        records: of dtype `RECORD`, as far as a run has come.
+        figure: `throughput`, or a percentile's name in `QUANTILES`.
+        duration_s: the seconds that have been measured so far.
+
+    Returns:
+        The longer of the interval's two arms over the figure; None if there is no interval yet.
+    """
+    answered = _within(records, "done_s", duration_s)
+    answered = answered[answered["code"] == 0]
+    if figure == "throughput":
+        value = len(answered) / duration_s
+        interval = mean_of_batches(np.sort(answered["done_s"]), duration_s=duration_s)
+    else:
+        found = percentile(Histogram.of(answered["done_s"] - answered["due_s"]), QUANTILES[figure])
+        value, interval = found.ms or 0.0, found.interval_ms
+    if interval.low is None or interval.high is None or not value:
+        return None
+    return max(value - interval.low, interval.high - value) / value
+
+
 def pooled(summaries: Sequence[Summary], *, at_once: bool = False) -> Summary:
     """Several runs as one.
 

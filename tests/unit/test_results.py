@@ -1,5 +1,6 @@
 """Results as data: what is written is read again, and nothing else is taken for a result."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import compare
 from helpers import load, results, stats
 from helpers.errors import ResultError
 from helpers.results import Figure, Result
@@ -114,6 +116,64 @@ def test_a_result_that_does_not_fit_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="schema"):
         results.write(wrong, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "seen"),
+    [(OSError(errno.ENOSPC, "No space left on device"), ResultError), (KeyboardInterrupt(), None)],
+    ids=["full disk", "Ctrl-C"],
+)
+def test_writing_that_is_broken_off_leaves_no_half_file(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: BaseException,
+    seen: type[BaseException] | None,
+) -> None:
+    def fail(_: int) -> None:
+        raise failure
+
+    monkeypatch.setattr("helpers.results.files.os.fsync", fail)
+    with pytest.raises(seen or type(failure)):
+        results.write(result(), folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_generators_lateness_is_kept(tmp_path: Path) -> None:
+    opened = load.Run(
+        {**SETTINGS, "concurrency": None, "planned": 1000}, run().records, 10.0, (), {}
+    )
+    written = Result.now("serving-light", runs={"served": opened})
+    kept = results.read(results.write(written, folder=tmp_path)).runs["served"]
+    assert kept.lateness_ms == {"p50": 0, "p99": 0, "max": 0}
+
+
+def test_settings_that_were_noted_are_kept(tmp_path: Path) -> None:
+    noted = run().noted(max_batch_size=8)
+    path = results.write(Result.now("batching", runs={"8": noted}), folder=tmp_path)
+    assert results.read(path).runs["8"].settings == {**SETTINGS, "max_batch_size": 8}
+
+
+def test_the_comparison_says_which_differences_are_noise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = results.write(result(), folder=tmp_path / "before")
+    after = results.write(result(rate=200), folder=tmp_path / "after")
+    monkeypatch.setattr("sys.argv", ["compare", str(before), str(after)])
+    assert compare.main() == 0
+    lines = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["served: requests/s"].endswith("higher")
+    assert lines["served: p50 ms"].endswith("may be noise")
+
+
+def test_a_comparison_with_a_cut_off_file_is_one_line_and_a_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = results.write(result(), folder=tmp_path)
+    cut = tmp_path / "cut.json"
+    cut.write_text(path.read_text()[:500])
+    monkeypatch.setattr("sys.argv", ["compare", str(path), str(cut)])
+    assert compare.main() == 1
+    assert "not a whole JSON file" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:

@@ -310,3 +310,40 @@ def test_throughput_peaks_where_coherency_costs_more_than_a_replica_brings() -> 
 def test_one_number_of_replicas_tells_nothing_about_scaling() -> None:
     with pytest.raises(ValueError, match="two numbers"):
         stats.fit_scalability([2, 2], [10, 11])
+
+
+@pytest.mark.parametrize(
+    ("hits", "count", "verdict"),
+    # 0.99 ** 299 is 0.0496 and 0.99 ** 298 is 0.0501: the rule of 299 of non-parametric tolerance.
+    [(0, 299, True), (0, 298, None), (1, 299, None), (8, 300, False), (0, 0, None)],
+)
+def test_a_share_is_judged_by_the_binomial(hits: int, count: int, verdict: bool | None) -> None:
+    assert stats.at_most(0.01, hits, count, chance=0.05) is verdict
+
+
+def test_a_verdict_is_wrong_one_time_in_twenty_at_most() -> None:
+    # The share is exactly at its limit: every verdict is wrong on one side.
+    hits = np.random.default_rng(3).binomial(1000, 0.01, 5000)
+    verdicts = [stats.at_most(0.01, int(h), 1000, chance=0.05) for h in hits]
+    # 4 standard errors of 5000 trials are 0.012.
+    assert verdicts.count(True) / 5000 < 0.062
+    assert verdicts.count(False) / 5000 < 0.062
+
+
+def test_the_half_width_is_the_longer_arm_of_the_interval() -> None:
+    run = records(due=list(np.linspace(0, 0.99, 100)), latency=list(np.linspace(0.001, 0.1, 100)))
+    run["done_s"] = np.minimum(run["done_s"], 0.999)
+    found = stats.half_width(run, "p50", duration_s=1)
+    summary = stats.summarize(run, duration_s=1, latency_of="done")
+    p50 = summary.percentile(0.5)
+    assert p50.ms is not None
+    assert p50.interval_ms.low is not None
+    assert p50.interval_ms.high is not None
+    arms = (p50.ms - p50.interval_ms.low, p50.interval_ms.high - p50.ms)
+    assert found == pytest.approx(max(arms) / p50.ms)
+
+
+def test_a_figure_without_an_interval_has_no_half_width() -> None:
+    few = records(due=[0.1, 0.2], latency=[0.1, 0.1])
+    assert stats.half_width(few, "throughput", duration_s=1) is None
+    assert stats.half_width(few, "p99", duration_s=1) is None
