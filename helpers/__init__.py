@@ -6,7 +6,7 @@ A module imports only from the floors below it (`tests/test_floors.py` checks th
     2  photos, labels, stats, processor, addresses, protos, generator
     3  export, client, load, container, machine, faulty_server
     4  clusters, results
-    5  notebook, preflight, lessons
+    5  notebook, preflight, lessons, cleanup
     6  plots, tables, runner, site
     7  tutorial
 

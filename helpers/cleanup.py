@@ -1,0 +1,187 @@
+"""Everything that the tutorial made, wherever it made it: listed, and removed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from helpers import container, settings
+from helpers.clusters import connect, gke
+from helpers.clusters.interface import Cluster
+from helpers.errors import ClusterError, SetupError
+
+BY_HAND = "-by-hand"  # notebook 04's second namespace is named after the first
+EXPORTS = (settings.MODELS, settings.MODELS_FAST, settings.MODELS_LIGHT)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Somewhere that things are left behind.
+
+    Args:
+        name: in words.
+        find: what is there, a line each.
+        remove: takes it away.
+        skipped: why it wasn't looked at; empty when it was.
+    """
+
+    name: str
+    find: Callable[[], list[str]] = list
+    remove: Callable[[], None] = lambda: None
+    skipped: str = ""
+
+
+class Places:
+    """All places where a notebook can have left something; a context manager.
+
+    What carries the tutorial's mark is found, and nothing else. On this machine the servers of a
+    notebook that is open beside this one aren't left behind, and go on.
+
+    Args:
+        target: `local`, `kubernetes` or `gke`: what may be reached, and has to be.
+        context: of the kubeconfig; None for the environment's `TUTORIAL_CONTEXT`.
+        namespace: of the cluster; None as for `connect`.
+        google: the cluster on Google Cloud; needed for the target `gke`.
+        exports: whether the exported models count, which take long to make again.
+
+    Raises:
+        SetupError: the target was named, and can't be reached.
+        ClusterError: its API server doesn't answer.
+    """
+
+    def __init__(
+        self,
+        target: str = "local",
+        *,
+        context: str | None = None,
+        namespace: str | None = None,
+        google: gke.Gke | None = None,
+        exports: bool = False,
+    ) -> None:
+        self._clusters: list[Cluster] = []
+        self.places = [self._this_machine(), _containers()]
+        if exports:
+            self.places.append(Place("exported models", _exports, _remove_exports))
+        if target == "local":
+            why = "not looked at: the target is local"
+            self.places.append(Place("Kubernetes", skipped=why))
+        elif google is None or google.clusters():
+            try:
+                self.places += self._kubernetes(context, namespace)
+            except BaseException:
+                self.close()
+                raise
+        if google is not None:
+            self.places.append(_google(google))
+
+    def find(self) -> dict[str, list[str]]:
+        """What is where: a line each, by place."""
+        return {place.name: [place.skipped] if place.skipped else place.find() for place in self}
+
+    def count(self) -> int:
+        """How many things there are."""
+        return sum(len(place.find()) for place in self if not place.skipped)
+
+    def remove(self) -> None:
+        """Takes it all away.
+
+        Raises:
+            TutorialError: something can't be removed, or is still there after a while.
+        """
+        for place in self:
+            if not place.skipped:
+                place.remove()
+
+    def close(self) -> None:
+        """Ends the connections. May be called again."""
+        while self._clusters:
+            self._clusters.pop().close()
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self.places)
+
+    def __enter__(self) -> Places:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _this_machine(self) -> Place:
+        cluster = connect("local")
+        self._clusters.append(cluster)
+        return Place("servers on this machine", cluster.leftovers, cluster.delete)
+
+    def _kubernetes(self, context: str | None, namespace: str | None) -> list[Place]:
+        from helpers.clusters.kubernetes import KubernetesCluster, gpus
+
+        cluster = KubernetesCluster(context=context, namespace=namespace)
+        self._clusters.append(cluster)
+        hand = f"{cluster.namespace}{BY_HAND}"
+        by_hand = KubernetesCluster(context=cluster.context, namespace=hand)
+        self._clusters.append(by_hand)
+
+        def nodes() -> list[str]:
+            try:
+                return gpus.leftovers(cluster)
+            except ClusterError:
+                return []  # who may not list nodes didn't make any
+
+        def remove_nodes() -> None:
+            if nodes():
+                gpus.remove(cluster)
+
+        return [
+            Place("simulated GPU nodes", nodes, remove_nodes),
+            Place(f"Kubernetes, {cluster.namespace}", cluster.leftovers, cluster.delete),
+            Place(f"Kubernetes, {by_hand.namespace}", by_hand.leftovers, by_hand.delete),
+        ]
+
+
+def _containers() -> Place:
+    name = "containers"
+    if why := container.why_no_engine():
+        return Place(name, skipped=f"not looked at: {why}")
+    return Place(name, container.leftovers, container.remove_leftovers)
+
+
+def _google(google: gke.Gke) -> Place:
+    def found() -> list[str]:
+        return [f"cluster {each['name']} in {each['zone']}" for each in google.clusters()]
+
+    def remove() -> None:
+        if google.clusters():
+            gke.run(google.delete)
+
+    return Place("Google Cloud", found, remove)
+
+
+def _exports() -> list[str]:
+    return [
+        f"{path.relative_to(settings.ROOT)}, {_size(path)}" for path in EXPORTS if path.exists()
+    ]
+
+
+def _size(folder: Path) -> str:
+    return f"{sum(f.stat().st_size for f in folder.rglob('*') if f.is_file()) / 1e6:,.0f} MB"
+
+
+def _remove_exports() -> None:
+    for path in EXPORTS:
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise SetupError(
+                f"{path} can't be removed",
+                cause=error.strerror or str(error),
+                next_step="Correct its permissions, or remove it yourself.",
+            ) from error

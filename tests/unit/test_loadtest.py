@@ -1,0 +1,104 @@
+"""What a load test says of the replicas, and the Job that it makes of the manifest."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace as Answer
+
+import numpy as np
+import pytest
+import yaml
+
+from helpers import stats
+from helpers.clusters.kubernetes import loadtest as inside
+from helpers.clusters.loadtest import Result, difference
+
+SUMMARY = stats.Summary(
+    duration_s=2.0,
+    requests=20,
+    successes=20,
+    failures={},
+    throughput_per_s=10.0,
+    throughput_interval=stats.Interval(None, None),
+    photos_per_request=1,
+    histogram=stats.Histogram.of(np.linspace(0.01, 0.02, 20)),
+    latency_from="due",
+)
+
+
+def test_one_busy_replica_has_all_the_requests() -> None:
+    result = Result(SUMMARY, {"a": 40, "b": 0, "c": 0, "d": 0})
+    assert (result.busiest_share, result.imbalance) == (1.0, 3.0)
+
+
+def test_even_replicas_are_near_their_mean() -> None:
+    result = Result(SUMMARY, {"a": 9, "b": 10, "c": 11})
+    assert result.imbalance == pytest.approx(0.1)
+
+
+def test_without_a_request_there_is_no_share() -> None:
+    assert (Result(SUMMARY, {}).busiest_share, Result(SUMMARY, {"a": 0}).imbalance) == (0.0, 0.0)
+
+
+def test_a_result_shows_its_problems() -> None:
+    assert "not valid: too busy" in repr(Result(SUMMARY, {"a": 1}, ("too busy",)))
+
+
+def test_requests_are_those_since_before() -> None:
+    assert difference({"a": 12, "b": 7}, {"a": 10}) == {"a": 2, "b": 7}
+
+
+def test_a_restarted_server_counts_from_nothing() -> None:
+    assert difference({"a": 3}, {"a": 10}) == {"a": 3}
+
+
+def test_the_job_names_every_setting_of_its_program() -> None:
+    """A generator that finds no such variable ends with a KeyError."""
+    job = yaml.safe_load((inside.MANIFESTS / "job.yaml").read_text())
+    named = {e["name"] for e in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+    program = (inside.MANIFESTS / "generate.py").read_text()
+    assert named == {name for name in named if f'environ["{name}"]' in program}
+    assert program.count("os.environ[") == len(named) + 1  # the Job's controller gives the index
+
+
+class Recorder:
+    """Stands in for a cluster: keeps what is applied."""
+
+    context, namespace, api = "none", "here", None
+
+    def __init__(self) -> None:
+        self.applied: list[dict] = []
+
+    def request_counts(self) -> dict[str, int]:
+        return {"a": 1}
+
+    def apply_resource(self, resource: dict, folder: Path) -> None:
+        self.applied.append(resource)
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl isn't on PATH")
+def test_a_load_test_is_a_job_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inside, "_remove", lambda cluster: None)
+    cluster = Recorder()
+    inside.start(cluster, "service", generators=3, channels=2, duration_s=4, rounds=5)  # type: ignore[arg-type]
+    (job,) = (r for r in cluster.applied if r["kind"] == "Job")
+    env = {e["name"]: e["value"] for e in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (3, 3)
+    assert (env["ADDRESS"], env["CHANNELS"]) == ("inception:8500", "2")
+    assert (env["SECONDS"], env["ROUNDS"]) == ("4", "5")
+    assert float(env["START_AT"]) > 0  # three that begin at once
+
+
+def waiting(reason: str) -> Answer:
+    state = Answer(waiting=Answer(reason=reason), terminated=None)
+    return Answer(status=Answer(container_statuses=[Answer(state=state)]))
+
+
+@pytest.mark.parametrize("reason", ["ImagePullBackOff", "ErrImageNeverPull"])
+def test_a_generator_without_an_image_is_hopeless(reason: str) -> None:
+    assert inside._waits_for(waiting(reason)) in inside._HOPELESS
+
+
+def test_a_generator_that_is_starting_is_not_hopeless() -> None:
+    assert inside._waits_for(waiting("ContainerCreating")) not in inside._HOPELESS
