@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup lab tutorial test lint bench bench-compare strip lock clean
+.PHONY: help setup lab tutorial test lint bench bench-compare cluster-up cluster-down test-cluster strip lock clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,19 @@ bench: $(READY) ## measure this machine; results go to benchmarks/results/
 
 bench-compare: $(READY) ## compare two results: make bench-compare A=old.json B=new.json
 	$(BIN)/python -m benchmarks.compare $(A) $(B)
+
+cluster-up: ## start a Kubernetes of two nodes (by Docker and kind; without them as root, on Linux with Go)
+	@config=$$(tests/cluster/up); context=$$(kubectl --kubeconfig "$$config" config current-context); \
+	  echo "cluster-up: it is up. To use it: export KUBECONFIG=$$config TUTORIAL_CONTEXT=$$context"; \
+	  echo "cluster-up: next: make test-cluster, or TARGET=kubernetes make tutorial; in the end make cluster-down"
+
+test-cluster: $(READY) ## run the tests that need a cluster and a container engine, after cluster-up
+	@tests/cluster/run-tests
+
+cluster-down: ## remove that Kubernetes, and the container engine if ours (what was built stays in ~/.cache)
+	@tests/cluster/down
+	@tests/cluster/engine stop
+	@echo "cluster-down: nothing of it is left"
 
 strip: $(READY) ## remove the outputs from the notebooks before a commit
 	$(BIN)/python -m helpers.tutorial --strip

@@ -22,7 +22,10 @@ from helpers import settings
 from helpers.errors import NotebookError, NotReadyError
 
 PUBLISHED = "application/vnd.inception-tutorial.published+json"
-_LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".json": "json", ".sh": "bash"}
+_LANGUAGES = {
+    ".py": "python", ".yaml": "yaml", ".yml": "yaml", ".json": "json", ".sh": "bash",
+    ".Dockerfile": "dockerfile",
+}  # fmt: skip
 _LANGUAGES_BY_NAME = {"Dockerfile": "dockerfile", "Makefile": "makefile"}
 
 T = TypeVar("T")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,11 @@ from collections.abc import Callable
 from python_on_whales import DockerClient, DockerException
 
 from helpers.errors import SetupError
+
+# What the older builder writes between its steps: identifiers, and advice to get the newer one.
+_NOISE = re.compile(
+    r" ---> |Removing intermediate|DEPRECATED: The legacy|\s+Install the buildx|\s+https://docs\."
+)
 
 
 def why_no_engine() -> str:
@@ -75,6 +81,8 @@ class Lines(io.TextIOBase):
         """Takes any piece of text."""
         *lines, self._rest = (self._rest + text).split("\n")
         for line in filter(str.strip, lines):
+            if _NOISE.match(line):
+                continue
             self.last.append(line.rstrip())
             with contextlib.redirect_stdout(self._stdout):
                 self._progress(line.rstrip())

@@ -30,7 +30,7 @@ IMAGE = "inception-serving:1"
 SERVER_IMAGE = "inception-model-server:1"
 MODEL_IMAGE = "inception-model:1"
 _HISTORY = '{"made_by": {{json .CreatedBy}}, "size": {{json .Size}}}'
-_UNREACHABLE = ("no such host", "i/o timeout", "failed to resolve", "lookup")
+_UNREACHABLE = ("no such host", "i/o timeout", "failed to resolve", "lookup", "dial tcp")
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,8 @@ class Container:
         """
         deadline = time.monotonic() + timeout_s
         while not self._serves(version):
-            self._container.reload()
+            with _failing(f"a container of {self.image.name} is gone"):
+                self._container.reload()
             state = self._container.state
             if not state.running or time.monotonic() > deadline:
                 how = "not ready" if state.running else f"exited with code {state.exit_code}"
@@ -216,17 +217,17 @@ class Container:
 def leftovers() -> list[str]:
     """Containers and volumes that this project made and that are still there, a line each."""
     docker = engine.client()
-    found = docker.container.list(all=True, filters={"label": LABEL})
+    found = docker.container.list(all=True, filters=[("label", LABEL)])
     containers = [f"container {c.name} of {c.config.image} ({c.state.status})" for c in found]
-    return containers + [f"volume {v.name}" for v in docker.volume.list({"label": LABEL})]
+    return containers + [f"volume {v.name}" for v in docker.volume.list([("label", LABEL)])]
 
 
 def remove_leftovers() -> None:
     """Removes them."""
     docker = engine.client()
-    for container in docker.container.list(all=True, filters={"label": LABEL}):
+    for container in docker.container.list(all=True, filters=[("label", LABEL)]):
         container.remove(force=True, volumes=True)
-    for volume in docker.volume.list({"label": LABEL}):
+    for volume in docker.volume.list([("label", LABEL)]):
         volume.remove()
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import socket
 import subprocess
+import threading
 import time
+import uuid
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -46,7 +52,7 @@ def test_a_context_that_is_not_on_the_list_needs_a_confirmation(
     context: str, tmp_path: Path
 ) -> None:
     def rename(config: dict) -> None:
-        config["contexts"][0]["name"] = "production"
+        config["contexts"][0]["name"] = config["current-context"] = "production"
 
     name, path = edited(tmp_path, context, rename)
     with pytest.raises(SetupError, match="'production' looks like a production cluster"):
@@ -73,17 +79,58 @@ def test_a_cluster_that_is_gone_is_named(context: str, tmp_path: Path) -> None:
         connect("kubernetes", context=name, kubeconfig=path)
 
 
-def test_a_cluster_that_goes_away_in_the_middle_is_named(cluster: KubernetesCluster) -> None:
-    cluster.apply(replicas=0)
-    host = cluster.api.configuration.host
-    cluster.api.configuration.host = "https://127.0.0.1:1"
-    try:
+class Wire:
+    """A TCP connection to the API server that can be cut: as if the cluster went away."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._to, self._ends = (host, port), list[socket.socket]()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, far = self._listener.accept()[0], socket.create_connection(self._to)
+                self._ends += [near, far]
+                for a, b in ((near, far), (far, near)):
+                    threading.Thread(target=self._copy, args=(a, b), daemon=True).start()
+
+    def _copy(self, source: socket.socket, to: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                to.sendall(data)
+
+    def cut(self) -> None:
+        for end in (self._listener, *self._ends):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+def test_a_cluster_that_goes_away_in_the_middle_is_named(
+    context: str, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    wires = []
+
+    def through_a_wire(config: dict) -> None:
+        server = urlsplit(config["clusters"][0]["cluster"]["server"])
+        wires.append(Wire(server.hostname or "", server.port or 443))
+        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{wires[0].port}"
+
+    name, path = edited(tmp_path, context, through_a_wire)
+    namespace = f"test-{uuid.uuid4().hex[:6]}"
+    with connect("kubernetes", context=name, kubeconfig=path, namespace=namespace) as cluster:
+        cluster.apply(replicas=1)
+        threading.Timer(2, wires[0].cut).start()
+        with pytest.raises(ClusterError, match=r"the cluster doesn't answer .*Notebook 10 removes"):
+            cluster.wait_until_ready(timeout_s=60)
         with pytest.raises(ClusterError, match="Notebook 10 removes what is left"):
-            cluster.scale(1)
-        with pytest.raises(ClusterError, match="the cluster doesn't answer"):
-            cluster.wait_until_ready(timeout_s=5)
-    finally:
-        cluster.api.configuration.host = host
+            cluster.scale(2)
+    with KubernetesCluster(context=context, namespace=namespace) as again:
+        assert f"Deployment {namespace}/inception" in again.leftovers()
+        again.delete()
+        assert again.leftovers() == []
 
 
 def test_no_kubectl(cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,13 +147,26 @@ def test_a_kustomization_that_does_not_exist(cluster: KubernetesCluster, tmp_pat
 def test_a_typo_is_reported_with_its_field_and_its_file(
     cluster: KubernetesCluster, tmp_path: Path
 ) -> None:
-    folder = kustomization(tmp_path, patch="- {op: add, path: /spec/replica, value: 3}")
+    """In a copy of the base, as a learner edits it."""
+    shutil.copytree(settings.SERVING, tmp_path / "serving")
+    base = shutil.copytree(settings.MANIFESTS / "base", tmp_path / "manifests" / "base")
+    file = base / "deployment.yaml"
+    file.write_text(file.read_text().replace("  replicas: 2\n", "  replica: 2\n"))
     with pytest.raises(ManifestError) as caught:
-        cluster.apply(folder)
+        cluster.apply(base)
     assert "Deployment inception can't be applied: spec.replica: there is no such field" in str(
         caught.value
     )
-    assert "deployment.yaml" in caught.value.next_step
+    assert caught.value.next_step == f"Correct that field in {file}."
+
+
+def test_a_typo_in_an_overlays_patch_is_reported_with_the_overlay(
+    cluster: KubernetesCluster, tmp_path: Path
+) -> None:
+    folder = kustomization(tmp_path, patch="- {op: add, path: /spec/replica, value: 3}")
+    with pytest.raises(ManifestError, match=r"spec.replica: there is no such field") as caught:
+        cluster.apply(folder)
+    assert caught.value.next_step == f"Correct that field in {folder}."
 
 
 def test_a_value_of_the_wrong_kind_is_reported(cluster: KubernetesCluster, tmp_path: Path) -> None:
