@@ -30,6 +30,18 @@ class Speed(NamedTuple):
     cpu_ms_per_image: float
 
 
+def light_model() -> Path:
+    """The models directory of the light network, which is exported first if it isn't there."""
+    from helpers import export
+
+    models = MODELS["light"]
+    try:
+        export.find(models)
+    except ExportError:
+        export.export(models, network="light", weights="random")
+    return models
+
+
 class InProcess:
     """The other side of the process: `measure` runs the model there."""
 

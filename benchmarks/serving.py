@@ -45,12 +45,15 @@ class Server:
 
 
 @contextmanager
-def model_server(models: Path, *, batch: int, name: str = "benchmark-server") -> Iterator[Server]:
+def model_server(
+    models: Path, *, batch: int, batch_timeout_us: int = 0, name: str = "benchmark-server"
+) -> Iterator[Server]:
     """A model server with batching, as a process of its own.
 
     Args:
         models: a models directory.
         batch: the largest batch that it gathers.
+        batch_timeout_us: how long it waits for a batch to fill, in microseconds.
         name: of its log, in build/logs.
     """
     with socket.socket() as free:
@@ -61,6 +64,7 @@ def model_server(models: Path, *, batch: int, name: str = "benchmark-server") ->
         (settings.SERVING / "batching.config")
         .read_text()
         .replace("max_batch_size { value: 32 }", f"max_batch_size {{ value: {batch} }}")
+        .replace("micros { value: 0 }", f"micros {{ value: {batch_timeout_us} }}")
     )
     with (
         NamedTemporaryFile("w", suffix=".config") as file,
