@@ -12,6 +12,7 @@ from helpers.clusters.kubernetes import problems, render
 from helpers.clusters.kubernetes.problems import translated
 
 _TIMEOUT_S = 30  # of one call of the API
+_AUTOSCALER = "kube-controller-manager"  # the HorizontalPodAutoscaler's controller is part of it
 _RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
@@ -72,8 +73,9 @@ class Applier:
             try:
                 api.server_side_apply(body=resource, namespace=self._namespace, **options)
             except ConflictError as error:
-                # `scale` changes a field that `apply` owns too; anybody else's change stays.
-                if problems.conflicting_managers(error) - {render.MANAGER}:
+                # `scale` and our autoscaler change a field that `apply` owns too; anybody else's
+                # change stays.
+                if problems.conflicting_managers(error) - {render.MANAGER, _AUTOSCALER}:
                     raise
                 options["force_conflicts"] = True
                 api.server_side_apply(body=resource, namespace=self._namespace, **options)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from helpers.clusters import diagnosis
 from helpers.clusters.interface import Pod, Pods
 from helpers.errors import NotReadyError
 
@@ -95,7 +96,7 @@ def failure(rollout: Rollout, name: str, log: str = "", *, probe: str = "") -> N
         log: of the replica that isn't ready.
         probe: what a probe last said of it.
     """
-    tail = " / ".join(line for line in log.strip().splitlines()[-3:] if line.strip())
+    tail = " / ".join(diagnosis.telling_lines(log))
     told = "; ".join(filter(None, [rollout.stuck, probe]))
     cause = f"{told}; its log ends: {tail}" if tail else told
     what = f"{name} has {rollout.ready} of {rollout.wanted} replicas ready, and won't have more"

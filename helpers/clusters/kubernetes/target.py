@@ -12,7 +12,7 @@ from typing import Any
 from kubernetes import client, watch
 
 from helpers import settings
-from helpers.clusters import metrics
+from helpers.clusters import diagnosis, metrics
 from helpers.clusters.interface import BASE, Pod, Pods, Start
 from helpers.clusters.kubernetes import connection, render, rollout, timeline
 from helpers.clusters.kubernetes.applying import Applier
@@ -270,7 +270,7 @@ class KubernetesCluster:
     def _late(self, state: rollout.Rollout, timeout_s: float) -> NotReadyError:
         reasons = [f"{p.name} is {p.status} {p.reason}".strip() for p in self.pods() if not p.ready]
         reasons += filter(None, [self._failed_probe()])
-        tail = " / ".join(self._last_words().strip().splitlines()[-3:])
+        tail = " / ".join(diagnosis.telling_lines(self._last_words()))
         return NotReadyError(
             f"{render.DEPLOYMENT} had {state.ready} of {state.wanted} replicas ready after "
             f"{timeout_s:g} s",
