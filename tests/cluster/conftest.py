@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes import config
 
 from helpers import settings
@@ -95,3 +96,20 @@ def kustomization(folder: Path, *, components: Sequence[str] = (), patch: str = 
         lines += [f"      {line}" for line in patch.strip().splitlines()]
     (folder / "kustomization.yaml").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def edited(
+    tmp_path: Path, context: str, change: Callable[[dict[str, Any]], None]
+) -> tuple[str, Path]:
+    """A kubeconfig of its own with one change; its context is called `tutorial` too."""
+    text = subprocess.run(
+        ["kubectl", "config", "view", "--raw", "--minify", f"--context={context}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    found = yaml.safe_load(text)
+    change(found)
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(found))
+    return found["contexts"][0]["name"], path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
-import subprocess
 import threading
 import time
 import uuid
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from conftest import Kubectl, connected, kustomization, namespaced
+from conftest import Kubectl, connected, edited, kustomization, namespaced
 
 from helpers import settings
 from helpers.clusters import connect
@@ -31,21 +30,6 @@ def test_a_context_must_be_named(context: str, monkeypatch: pytest.MonkeyPatch) 
 def test_an_unknown_context_is_refused() -> None:
     with pytest.raises(SetupError, match="the kubeconfig has no context 'nowhere'"):
         connect("kubernetes", context="nowhere")
-
-
-def edited(tmp_path: Path, context: str, change: object) -> tuple[str, Path]:
-    """A kubeconfig of its own with one change; its context is called `tutorial` too."""
-    text = subprocess.run(
-        ["kubectl", "config", "view", "--raw", "--minify", f"--context={context}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    config = yaml.safe_load(text)
-    change(config)  # type: ignore[operator]
-    path = tmp_path / "kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    return config["contexts"][0]["name"], path
 
 
 def test_a_context_that_is_not_on_the_list_needs_a_confirmation(

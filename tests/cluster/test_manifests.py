@@ -3,6 +3,7 @@ that enforces the restricted Pod Security Standard."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,18 +18,19 @@ from helpers import settings
 
 OVERLAYS = sorted(path.name for path in (settings.MANIFESTS / "overlays").iterdir())
 COMPONENTS = sorted(path.name for path in (settings.MANIFESTS / "components").iterdir())
+WORKSHOP = "overlays/workshop/namespace"  # for who runs it; the overlay is for the learners
 ON_TOP_OF = {"gpu-mig": ["gpu"], "gpu-time-slicing": ["gpu"]}
 # The oldest with everything that the manifests use (`sleep` in preStop is on by default from 1.30),
 # and the newest whose schema is to be had.
 VERSIONS = ("1.30", "1.37")
 # Beside the kustomizations, for those who have what they need; the API server here may not.
 ALONE = [
-    "components/autoscaling/hpa-on-queueing-time.yaml",
-    "components/gpu-time-slicing/device-plugin-config.yaml",
+    "components/autoscaling/horizontalpodautoscaler-queueing-time.yaml",
+    "components/gpu-time-slicing/configmap.yaml",
 ]
 
 
-@pytest.fixture(scope="module", params=[*OVERLAYS, *COMPONENTS, "loadtest", "base"])
+@pytest.fixture(scope="module", params=[*OVERLAYS, *COMPONENTS, WORKSHOP, "loadtest", "base"])
 def rendered(request: pytest.FixtureRequest, tmp_path_factory: Any) -> str:
     name = request.param
     if name in COMPONENTS:
@@ -45,12 +47,10 @@ def rendered(request: pytest.FixtureRequest, tmp_path_factory: Any) -> str:
     return done.stdout
 
 
-def write(folder: Path, components: list[str]) -> Path:
-    import os
-
+def write(folder: Path, components: list[str], *, base: str = "base") -> Path:
     root = os.path.relpath(settings.MANIFESTS, folder.resolve())
     text = "kind: Kustomization\napiVersion: kustomize.config.k8s.io/v1beta1\n"
-    text += f"resources:\n  - {root}/base\ncomponents:\n"
+    text += f"resources:\n  - {root}/{base}\ncomponents:\n"
     text += "".join(f"  - {root}/components/{name}\n" for name in components)
     (folder / "kustomization.yaml").write_text(text)
     return folder
@@ -89,6 +89,9 @@ def test_its_pods_are_admitted_under_the_restricted_standard(
 ) -> None:
     """The standard is enforced on pods only; of a Deployment it just warns."""
     workloads = [r for r in yaml.safe_load_all(rendered) if r["kind"] in ("Deployment", "Job")]
+    if not workloads:
+        assert "kind: Namespace" in rendered  # the workshop's, which runs nothing itself
+        return
     assert len(workloads) == 1
     template = workloads[0]["spec"]["template"]
     spec = template["spec"] | {"serviceAccountName": "default"}
@@ -97,6 +100,27 @@ def test_its_pods_are_admitted_under_the_restricted_standard(
         constraint.pop("matchLabelKeys", None)  # they name a label that the Deployment would give
     done = restricted.run("create", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(pod))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_roll_out_is_given_longer_than_a_replicas_start(rendered: str) -> None:
+    """So that what gets reported is the replica's own failure, not that time is over."""
+    for resource in yaml.safe_load_all(rendered):
+        if resource["kind"] == "Deployment":
+            probe = resource["spec"]["template"]["spec"]["containers"][0]["startupProbe"]
+            longest_s = probe["periodSeconds"] * probe["failureThreshold"]
+            assert resource["spec"]["progressDeadlineSeconds"] > longest_s
+
+
+def test_what_an_overlay_selects_is_merged_with_what_a_component_does(tmp_path: Path) -> None:
+    folder = tmp_path / "merged"
+    folder.mkdir()
+    write(folder, ["gpu-time-slicing"], base="overlays/gke-gpu")
+    done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True)
+    (deployment,) = (r for r in yaml.safe_load_all(done.stdout) if r["kind"] == "Deployment")
+    assert deployment["spec"]["template"]["spec"]["nodeSelector"] == {
+        "cloud.google.com/gke-accelerator": "nvidia-l4",
+        "nvidia.com/device-plugin.config": "four-turns",
+    }
 
 
 @pytest.mark.parametrize("path", ALONE)

@@ -108,9 +108,9 @@ def _refusal(
         return ClusterError(
             doing,
             cause=words,
-            next_step="Ask whoever runs the cluster for that right (the role in "
-            "manifests/overlays/workshop/role.yaml has what the notebooks need), or choose a "
-            "namespace where you have it.",
+            next_step="Ask whoever runs the cluster for that right (the role in manifests/overlays/"
+            "workshop/namespace/role.yaml has what the notebooks need), or choose a namespace "
+            "where you have it.",
         )
     if code in (400, 422) or "failed to create typed patch object" in words:
         return ManifestError(
