@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -148,7 +149,7 @@ class Places:
 def _containers() -> Place:
     name = "containers"
     if why := container.why_no_engine():
-        return Place(name, skipped=f"not looked at: {why}")
+        return Place(name, skipped=f"not looked at: {re.split('[:.] ', why)[0]}")
     return Place(name, container.leftovers, container.remove_leftovers)
 
 

@@ -1,0 +1,51 @@
+"""Notebooks 04 and 10 on the local target, which has no cluster, show what they can there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import RunNotebook
+
+from helpers.clusters import gke
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def deployed(run_notebook: RunNotebook, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    models: Path = tmp_path_factory.mktemp("exports") / "models"
+    return run_notebook("04", NETWORK="light", MODELS=str(models), GPU_NODES=3)
+
+
+@pytest.fixture(scope="module")
+def cleaned(run_notebook: RunNotebook) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        # An engine of this machine may run what isn't the tests' to remove.
+        patch.setenv("DOCKER_HOST", "unix:///nowhere")
+        return run_notebook("10")
+
+
+def test_nothing_is_sent_to_a_cluster(deployed: dict[str, Any]) -> None:
+    assert "refused_by_hand" not in deployed
+    assert deployed["events"] == []
+
+
+def test_the_rent_of_a_gpu_cluster_is_told(deployed: dict[str, Any]) -> None:
+    assert deployed["gke_usd_per_hour"] == pytest.approx(gke.Gke("any", nodes=3).usd_per_hour)
+
+
+def test_a_startup_probe_without_patience_stops_the_roll_out(deployed: dict[str, Any]) -> None:
+    assert deployed["startup_probe"].startswith("startup probe grpc :8500: no connection in 1 s")
+    assert deployed["served_meanwhile"] is True
+
+
+def test_a_frozen_replica_loses_its_traffic_and_then_its_life(deployed: dict[str, Any]) -> None:
+    assert 0 < deployed["seconds_until_unready"] < deployed["seconds_until_restarted"]
+
+
+def test_nothing_is_left(deployed: dict[str, Any], cleaned: dict[str, Any]) -> None:
+    assert deployed["leftovers"] == []
+    assert cleaned["things_before"] >= 1  # the process that the notebook leaves on purpose
+    assert (cleaned["things_after"], cleaned["usd_so_far"]) == (0, 0)
