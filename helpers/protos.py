@@ -53,6 +53,7 @@ def _apis(name: str) -> Any:
 with _stand_in_for_tensorflow():
     get_model_metadata_pb2 = _apis("get_model_metadata_pb2")
     get_model_status_pb2 = _apis("get_model_status_pb2")
+    model_management_pb2 = _apis("model_management_pb2")
     model_pb2 = _apis("model_pb2")
     predict_pb2 = _apis("predict_pb2")
     tensor_pb2 = importlib.import_module("tensorflow.core.framework.tensor_pb2")
@@ -60,6 +61,8 @@ with _stand_in_for_tensorflow():
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+GET_MODEL_METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
+RELOAD_CONFIG = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 
 
 def model_spec(model: str, *, version: int | str | None = None, signature: str = "") -> Any:

@@ -7,5 +7,6 @@ with Classifier("127.0.0.1:8500") as classifier:
 from helpers.client.answers import ModelVersion, Prediction
 from helpers.client.async_classifier import AsyncClassifier
 from helpers.client.classifier import Classifier
+from helpers.client.resilience import PLAIN, Resilience
 
-__all__ = ["AsyncClassifier", "Classifier", "ModelVersion", "Prediction"]
+__all__ = ["PLAIN", "AsyncClassifier", "Classifier", "ModelVersion", "Prediction", "Resilience"]

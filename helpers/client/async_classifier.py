@@ -13,6 +13,7 @@ import grpc
 from helpers import protos, settings
 from helpers.client.answers import ModelVersion, Prediction, predictions, versions
 from helpers.client.questions import POLL_S, HasBytes, Settings, Waiting
+from helpers.client.resilience import Hedge, Resilience
 from helpers.errors import DeadlineError, ServerUnavailableError
 
 
@@ -32,12 +33,22 @@ class AsyncClassifier:
         channels: int = 1,
         balancing: str = "pick_first",
         max_attempts: int = 3,
+        resilience: Resilience | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
+        if resilience is not None:
+            timeout_s = resilience.deadline_s
         self._settings = s = Settings(
-            address, model, version, timeout_s, channels, balancing, max_attempts
+            address, model, version, timeout_s, channels, balancing, max_attempts, resilience
         )
+        self.hedge: Hedge | None = None  # what hedging has cost so far, where it is on
+        if resilience is not None and resilience.hedge_after_s is not None:
+            self.hedge = Hedge(after_s=resilience.hedge_after_s, budget=resilience.budget)
         self._channels = [
-            grpc.aio.insecure_channel(s.target, options=s.options) for _ in range(channels)
+            grpc.aio.secure_channel(s.target, credentials, options=s.options)
+            if credentials is not None
+            else grpc.aio.insecure_channel(s.target, options=s.options)
+            for _ in range(channels)
         ]
         calls = [c.unary_unary(protos.PREDICT, None, None) for c in self._channels]
         self._predict = itertools.cycle(calls)
@@ -48,7 +59,18 @@ class AsyncClassifier:
     ) -> list[Prediction]:
         """`Classifier.classify`, awaited."""
         request = self._settings.predict_request(photos)
-        return predictions(await self._call(next(self._predict), request, timeout_s))
+        return predictions(await self.predict(request, timeout_s=timeout_s))
+
+    async def predict(self, request: bytes, *, timeout_s: float | None = None) -> bytes:
+        """The serialized answer to a serialized PredictRequest, for who has one at hand."""
+        if self.hedge is None:
+            return await self._call(next(self._predict), request, timeout_s)
+        return await self.hedge(lambda: self._call(next(self._predict), request, timeout_s))
+
+    async def connected(self) -> None:
+        """Waits until each channel has a connection."""
+        for channel in self._channels:
+            await channel.channel_ready()
 
     async def status(self, *, timeout_s: float | None = None) -> list[ModelVersion]:
         """`Classifier.status`, awaited."""

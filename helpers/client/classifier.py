@@ -13,6 +13,7 @@ import grpc
 from helpers import protos, settings
 from helpers.client.answers import ModelVersion, Prediction, predictions, versions
 from helpers.client.questions import POLL_S, HasBytes, Settings, Waiting
+from helpers.client.resilience import Resilience
 from helpers.errors import DeadlineError, ServerUnavailableError
 
 
@@ -32,6 +33,9 @@ class Classifier:
         balancing: `pick_first` stays with the first address that answers, `round_robin` takes all
             in turns, request by request.
         max_attempts: how often a request is sent at most, 1 to 5; again only on UNAVAILABLE.
+        resilience: all that a client can do about faults; it takes the place of `timeout_s`,
+            `balancing` and `max_attempts`.
+        credentials: for TLS, as `grpc.ssl_channel_credentials` makes them; None: no TLS.
     """
 
     def __init__(
@@ -44,12 +48,21 @@ class Classifier:
         channels: int = 1,
         balancing: str = "pick_first",
         max_attempts: int = 3,
+        resilience: Resilience | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
+        if resilience is not None:
+            timeout_s = resilience.deadline_s
+            if resilience.hedge_after_s is not None:
+                raise ValueError("hedge_after_s needs asyncio: use AsyncClassifier")
         self._settings = s = Settings(
-            address, model, version, timeout_s, channels, balancing, max_attempts
+            address, model, version, timeout_s, channels, balancing, max_attempts, resilience
         )
         self._channels = [
-            grpc.insecure_channel(s.target, options=s.options) for _ in range(channels)
+            grpc.secure_channel(s.target, credentials, options=s.options)
+            if credentials is not None
+            else grpc.insecure_channel(s.target, options=s.options)
+            for _ in range(channels)
         ]
         self._predict = itertools.cycle(
             [c.unary_unary(protos.PREDICT, None, None) for c in self._channels]

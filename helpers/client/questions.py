@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from helpers import addresses, protos
 from helpers.client import rpc
 from helpers.client.answers import ModelVersion
+from helpers.client.resilience import Resilience
 from helpers.errors import (
     BadRequestError,
     ModelNotFoundError,
@@ -40,6 +41,7 @@ class Settings:
     channels: int
     balancing: str
     max_attempts: int
+    resilience: Resilience | None = None
 
     def __post_init__(self) -> None:
         if self.balancing not in rpc.BALANCING:
@@ -64,6 +66,8 @@ class Settings:
     @property
     def options(self) -> list[tuple[str, Any]]:
         """The channels' options."""
+        if self.resilience is not None:
+            return self.resilience.channel_options(self.target)
         return rpc.channel_options(
             self.target, balancing=self.balancing, max_attempts=self.max_attempts
         )

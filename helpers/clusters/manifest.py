@@ -28,6 +28,7 @@ class Probe:
         scheme: of `httpGet`, `HTTP` or `HTTPS`.
         headers: of `httpGet`, as pairs.
         command: of `exec`.
+        grace_period_s: from SIGTERM to SIGKILL when it has a container restarted; None: the pod's.
     """
 
     action: str
@@ -42,6 +43,7 @@ class Probe:
     timeout_s: int = 1
     failure_threshold: int = 3
     success_threshold: int = 1
+    grace_period_s: int | None = None
 
     def __str__(self) -> str:
         if self.action == "exec":
@@ -220,6 +222,7 @@ def _probe(probe: Mapping[str, Any], ports: Mapping[str, int], path: Path, where
             ("timeout_s", "timeoutSeconds", 1),
             ("failure_threshold", "failureThreshold", 1),
             ("success_threshold", "successThreshold", 1),
+            ("grace_period_s", "terminationGracePeriodSeconds", 1),
         )
         if field in probe
     }

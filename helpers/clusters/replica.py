@@ -172,7 +172,9 @@ class Replica:
         else:
             ended = watching.result()
             self._note(reason=ended)
-            await self._kill(process, self.revision.template.grace_period_s)
+            startup = ended.startswith("startup") and self.revision.template.startup
+            own = (startup or self.revision.template.liveness or Probe("")).grace_period_s
+            await self._kill(process, own or self.revision.template.grace_period_s)
         await exiting
         return ended
 

@@ -5,20 +5,32 @@ without hue (Okabe and Ito's palette), and a line has a marker as well as a colo
 """
 
 from helpers.plots.clusters import autoscaling, starts
-from helpers.plots.loads import closed_loop, open_loop
+from helpers.plots.loads import (
+    batching,
+    closed_loop,
+    latency_against_load,
+    percentiles,
+    time_of_a_request,
+)
 from helpers.plots.pictures import contact_sheet, prediction, preprocessing
-from helpers.plots.speed import comparison, measures, requests_per_replica, scaling
+from helpers.plots.speed import comparison, measures, requests_per_replica, scalability, scaling
+from helpers.plots.timeline import timeline
 
 __all__ = [
     "autoscaling",
+    "batching",
     "closed_loop",
     "comparison",
     "contact_sheet",
+    "latency_against_load",
     "measures",
-    "open_loop",
+    "percentiles",
     "prediction",
     "preprocessing",
     "requests_per_replica",
+    "scalability",
     "scaling",
     "starts",
+    "time_of_a_request",
+    "timeline",
 ]

@@ -1,0 +1,15 @@
+"""Break a service on purpose, under load, and write down what that cost whom.
+
+    with Drill(cluster, {"plain": PLAIN, "resilient": Resilience()}, rate_per_s=40) as drill:
+        drill.fault("kill -9 of a server", lambda: actions.kill(cluster, cluster.pods()[0]))
+    drill.table()
+
+`actions` are the faults that a user of the cluster can bring about; `Wire` is a bad network between
+a client and the replicas; `drill` keeps requests coming meanwhile and looks at the replicas.
+"""
+
+from helpers.faults import actions
+from helpers.faults.drill import Drill, Fault, Moment, table
+from helpers.faults.wire import Wire
+
+__all__ = ["Drill", "Fault", "Moment", "Wire", "actions", "table"]

@@ -1,0 +1,120 @@
+"""Faults of replicas: killed, frozen, slowed down."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+
+from helpers.clusters import Cluster, Pod
+from helpers.errors import ClusterError
+
+if TYPE_CHECKING:
+    from helpers.clusters.kubernetes import KubernetesCluster
+
+_PERIOD_S = 0.2  # of a slowed replica's stopping and going on
+
+
+def kill(cluster: Cluster, pod: Pod) -> None:
+    """Ends a replica's server at once (SIGKILL): it can't say goodbye to anybody.
+
+    Raises:
+        ClusterError: it can't be reached.
+    """
+    _signal(cluster, pod, "KILL")
+
+
+def kill_all(cluster: Cluster) -> None:
+    """The same for all replicas at the same moment, as a bad configuration or a power cut does.
+
+    Raises:
+        ClusterError: one can't be reached.
+    """
+    pods = cluster.pods()
+    with ThreadPoolExecutor(len(pods) or 1) as pool:
+        list(pool.map(lambda pod: kill(cluster, pod), pods))
+
+
+def freeze(cluster: Cluster, pod: Pod) -> None:
+    """Stops a replica's server where it is (SIGSTOP): its connections stay, nothing answers.
+
+    Raises:
+        ClusterError: it can't be reached.
+    """
+    _signal(cluster, pod, "STOP")
+
+
+@contextmanager
+def slowed(cluster: Cluster, pod: Pod, *, share: float = 0.1) -> Iterator[None]:
+    """Leaves a replica's server a share of the time, as a noisy neighbour does.
+
+    Args:
+        cluster: where it runs.
+        pod: one of `cluster.pods()`.
+        share: of the time in which it runs; otherwise it is stopped.
+
+    Raises:
+        ClusterError: it can't be reached.
+    """
+    run_s, stop_s = share * _PERIOD_S, (1 - share) * _PERIOD_S
+    if cluster.target == "kubernetes":
+        # One shell in the pod does it all: a call of the API for each stop would take too long.
+        loop = f"while kill -STOP -1; sleep {stop_s:.3f}; kill -CONT -1; do sleep {run_s:.3f}; done"
+        _inside(cluster, pod, f"(trap '' HUP; {loop}) >/dev/null 2>&1 & echo $! >/tmp/slowed")
+        try:
+            yield
+        finally:
+            _inside(cluster, pod, "kill -KILL $(cat /tmp/slowed); kill -CONT -1; true")
+        return
+    ended = threading.Event()
+
+    def stop_and_go() -> None:
+        try:
+            while not ended.is_set():
+                _own(pod, signal.SIGSTOP)
+                ended.wait(stop_s)
+                _own(pod, signal.SIGCONT)
+                ended.wait(run_s)
+        except ClusterError:
+            return  # it was restarted meanwhile, by its liveness probe
+
+    _own(pod, signal.SIGCONT)
+    thread = threading.Thread(target=stop_and_go, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _signal(cluster: Cluster, pod: Pod, name: str) -> None:
+    if cluster.target == "kubernetes":
+        # To all that this user may signal but the shell itself: in the pod that is the server.
+        _inside(cluster, pod, f"kill -s {name} -- -1")
+    else:
+        _own(pod, signal.Signals[f"SIG{name}"])
+
+
+def _own(pod: Pod, number: signal.Signals) -> None:
+    try:
+        if pod.pid is None:
+            raise ProcessLookupError("it has no process")
+        os.kill(pod.pid, number)
+    except OSError as error:
+        raise ClusterError(
+            f"{pod.name} can't be sent {number.name}",
+            cause=str(error),
+            next_step="See which replicas run: `pods()`.",
+        ) from error
+
+
+def _inside(cluster: Cluster, pod: Pod, script: str) -> None:
+    from helpers.clusters.kubernetes import execution
+
+    run: Sequence[str] = ["sh", "-c", script]
+    execution.run(cast("KubernetesCluster", cluster), pod.name, run)

@@ -1,0 +1,142 @@
+"""One client that sends requests at a constant rate, in a process of its own.
+
+It says `ready` on standard output, waits for `start TIME` (on the monotonic clock) on standard
+input, goes to other addresses on `addresses A,B,…`, stops on `stop`, and ends with a line of JSON.
+If its standard input closes, whoever started it is gone, and so it goes too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sys
+import time
+from pathlib import Path
+from struct import Struct
+from typing import Any
+
+from helpers.client import AsyncClassifier, Resilience
+from helpers.errors import ServingError
+from helpers.stats import CODES
+
+_RECORD = Struct("<dddihH")  # stats.RECORD: due, sent, done, bytes, code, process
+_CONNECT_S = 2.0  # for the connections to new addresses, while the old ones are still used
+_NUMBERS = {name: number for number, name in enumerate(CODES)}
+
+
+class Client:
+    """Sends requests when they are due, and writes down what became of each."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self._plan = plan
+        self._requests = [Path(path).read_bytes() for path in plan["requests"]]
+        self._records = Path(plan["records"]).open("ab", buffering=0)  # noqa: SIM115
+        self._details: dict[str, str] = {}
+        self._zero = 0.0
+        self._stopped = asyncio.Event()
+        self._moving: asyncio.Task[None] | None = None
+        self._hedges: list[tuple[int, int]] = []
+        self._classifier = self._connect(plan["addresses"])
+
+    def _connect(self, addresses: list[str]) -> AsyncClassifier:
+        return AsyncClassifier(
+            addresses[0] if len(addresses) == 1 else addresses,
+            channels=self._plan["channels"],
+            resilience=Resilience(**self._plan["resilience"]),
+        )
+
+    async def run(self, zero: float) -> dict[str, Any]:
+        """Sends until it is told to stop, or has sent all; waits for the answers."""
+        self._zero = zero
+        rate, most = self._plan["rate_per_s"], self._plan["count"] or sys.maxsize
+        sending: set[asyncio.Task[None]] = set()
+        number = 0
+        while number < most and not self._stopped.is_set():
+            wait_s = number / rate - self._now()
+            if wait_s > 0:
+                try:
+                    await asyncio.wait_for(self._stopped.wait(), wait_s)
+                    break
+                except asyncio.TimeoutError:
+                    pass
+            task = asyncio.ensure_future(self._send(number, number / rate))
+            sending.add(task)
+            task.add_done_callback(sending.discard)
+            number += 1
+        if sending:
+            await asyncio.wait(sending)
+        self._note_hedges(self._classifier)
+        extra, won = (sum(column) for column in zip(*self._hedges, strict=True))
+        return {"details": self._details, "hedges": extra, "hedges_won": won}
+
+    async def _send(self, number: int, due: float) -> None:
+        sent, code, size = self._now(), 0, 0
+        try:
+            request = self._requests[number % len(self._requests)]
+            size = len(await self._classifier.predict(request))
+        except ServingError as error:
+            code = _NUMBERS.get(error.code, 2)
+            self._details.setdefault(error.code, error.details)
+        self._records.write(_RECORD.pack(due, sent, self._now(), size, code, 0))
+
+    def _now(self) -> float:
+        return time.monotonic() - self._zero
+
+    def obey(self, word: str, rest: str) -> None:
+        """Carries out a line of standard input."""
+        if word == "stop":
+            self._stopped.set()
+        elif word == "addresses":
+            if self._moving is not None:
+                self._moving.cancel()
+            self._moving = asyncio.ensure_future(self._move(rest.split(",")))
+
+    async def _move(self, addresses: list[str]) -> None:
+        """What a resolver does: new addresses for the requests from now on."""
+        before, after = self._classifier, self._connect(addresses)
+        try:
+            await asyncio.wait_for(after.connected(), _CONNECT_S)
+        except asyncio.TimeoutError:
+            pass  # nobody there is any better
+        except asyncio.CancelledError:
+            await after.close()
+            raise
+        self._classifier = after
+        await asyncio.sleep(self._plan["resilience"]["deadline_s"])  # requests on their way
+        self._note_hedges(before)
+        await before.close()
+
+    def _note_hedges(self, classifier: AsyncClassifier) -> None:
+        hedge = classifier.hedge
+        self._hedges.append((hedge.extra, hedge.won) if hedge else (0, 0))
+
+
+async def main(path: str) -> None:
+    """Runs the plan in a JSON file."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    client = Client(json.loads(Path(path).read_text()))
+    print("ready", flush=True)
+    word, _, zero = (await reader.readline()).decode().strip().partition(" ")
+    if word != "start":
+        return
+    gc.freeze()
+
+    async def listen() -> None:
+        while line := await reader.readline():
+            word, _, rest = line.decode().strip().partition(" ")
+            client.obey(word, rest)
+
+    running, listening = (
+        asyncio.ensure_future(client.run(float(zero))),
+        asyncio.create_task(listen()),
+    )
+    await asyncio.wait({running, listening}, return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        print(json.dumps(running.result()), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

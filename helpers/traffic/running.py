@@ -1,0 +1,217 @@
+"""Starts a client's process, follows what it writes down, and ends it."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from helpers import protos, settings, stats
+from helpers.client import Resilience
+from helpers.errors import LoadError
+from helpers.traffic.flow import Flow
+
+_START_S = 60.0  # for a Python process to start on a busy machine
+_LEAD_S = 0.05  # from the word to start until the first request is due
+_SPARE_S = 30.0  # after the last deadline: then the process hangs
+_LOOK_S = 0.1
+
+
+def start(
+    address: str | Sequence[str],
+    photos: Sequence[Any],
+    *,
+    rate_per_s: float,
+    resilience: Resilience | None = None,
+    count: int | None = None,
+    channels: int = 1,
+    version: int | str | None = None,
+    zero: float | None = None,
+) -> Traffic:
+    """Starts sending. Use it in a `with`, whose end stops it.
+
+    Args:
+        address: `host:port`, or several that the client takes in turns.
+        photos: JPEG or PNG bytes, or objects that hold them in `data`; sent in turns.
+        rate_per_s: requests a second, at even distances.
+        resilience: how the client meets faults; None: as `Resilience()` does.
+        count: ends by itself after so many requests; None: never.
+        channels: connections to each address.
+        version: a version's number or its label; None for the newest.
+        zero: the monotonic time at which the records' clock is 0; None: when the first is due.
+
+    Raises:
+        LoadError: the process doesn't start, or there is nothing to send.
+    """
+    if not rate_per_s > 0:
+        raise LoadError(
+            f"Requests can't be sent at {rate_per_s} a second", next_step="Pass a positive rate."
+        )
+    if not photos:
+        raise LoadError("There is no photo to send", next_step="Pass at least one.")
+    data = [bytes(getattr(photo, "data", photo)) for photo in photos]
+    return Traffic(
+        [protos.predict_request([d], version=version).SerializeToString() for d in data],
+        plan={
+            "addresses": [address] if isinstance(address, str) else list(address),
+            "rate_per_s": rate_per_s,
+            "count": count,
+            "channels": channels,
+            "resilience": asdict(resilience or Resilience()),
+        },
+        zero=zero,
+    )
+
+
+class Traffic:
+    """Requests that are being sent, by a process of their own. `start` makes it."""
+
+    def __init__(self, requests: list[bytes], *, plan: dict[str, Any], zero: float | None) -> None:
+        self._plan, self._buffer = plan, b""
+        self._result: dict[str, Any] = {"details": {}, "hedges": 0, "hedges_won": 0}
+        self._folder = TemporaryDirectory(prefix="traffic-")
+        folder = Path(self._folder.name)
+        self._file, self._errors = folder / "records", folder / "errors"
+        self._file.touch()
+        for number, request in enumerate(requests):
+            (folder / f"request-{number}").write_bytes(request)
+        paths = [str(folder / f"request-{n}") for n in range(len(requests))]
+        text = json.dumps({**plan, "requests": paths, "records": str(self._file)})
+        (folder / "plan.json").write_text(text)
+        with self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "helpers.traffic", str(folder / "plan.json")],
+                cwd=settings.ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,  # Ctrl-C is for whoever started it, who then ends it
+            )
+        try:
+            self._line(time.monotonic() + _START_S)
+        except LoadError:
+            self._end()
+            raise
+        own = time.monotonic() + _LEAD_S
+        self.zero = own if zero is None else zero
+        self._offset = own - self.zero  # its clock to ours
+        self._say(f"start {own!r}")
+
+    @property
+    def flow(self) -> Flow:
+        """What has ended so far; all of it after `stop`."""
+        whole = self._file.stat().st_size // stats.RECORD.itemsize if self._file.exists() else 0
+        if whole or not hasattr(self, "_records"):
+            records = np.fromfile(self._file, stats.RECORD, count=whole)
+            for field in ("due_s", "sent_s", "done_s"):
+                records[field] += self._offset
+            self._records = records
+        return Flow(self._records, **self._result)
+
+    def follow(self, addresses: Sequence[str]) -> None:
+        """Sends to other addresses from now on, as a client does whose resolver has news."""
+        self._say(f"addresses {','.join(addresses)}")
+
+    def wait(self, until: Callable[[Flow], bool], *, timeout_s: float = 120) -> Flow:
+        """Waits until something is true of what has ended so far.
+
+        Raises:
+            LoadError: it isn't in time, or the process has ended.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not until(flow := self.flow):
+            if self._process.poll() is not None:
+                raise self._failed("it ended")
+            if time.monotonic() > deadline:
+                raise self._failed(f"what was waited for didn't come in {timeout_s:g} s ({flow})")
+            time.sleep(_LOOK_S)
+        return flow
+
+    def stop(self) -> Flow:
+        """Sends nothing more, and waits for the answers to what was sent. May be called again.
+
+        Raises:
+            LoadError: the process failed.
+        """
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            self._say("stop")
+            self._collect(_SPARE_S + self._plan["resilience"]["deadline_s"])
+        return self.flow
+
+    def done(self) -> Flow:
+        """Waits until all of `count` requests have ended.
+
+        Raises:
+            LoadError: the process failed.
+        """
+        needed_s = self._plan["count"] / self._plan["rate_per_s"]
+        self._collect(needed_s * 2 + _SPARE_S + self._plan["resilience"]["deadline_s"])
+        return self.flow
+
+    def _collect(self, timeout_s: float) -> None:
+        try:
+            self._result = json.loads(self._line(time.monotonic() + timeout_s))
+            _ = self.flow
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError, AttributeError):
+                pipe.close()  # type: ignore[union-attr]
+        self._folder.cleanup()
+
+    def _say(self, word: str) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError, ValueError):  # it has ended
+            self._process.stdin.write(f"{word}\n".encode())
+            self._process.stdin.flush()
+
+    def _line(self, deadline: float) -> str:
+        assert self._process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise self._failed("it did not answer in time")
+                block = self._process.stdout.read1(1 << 16)  # type: ignore[attr-defined]
+                if not block:
+                    raise self._failed("it ended")
+                self._buffer += block
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.decode()
+
+    def _failed(self, what: str) -> LoadError:
+        last = self._errors.read_text(errors="replace").strip().splitlines()[-1:]
+        return LoadError(
+            "The client that sends requests failed",
+            cause=f"{what}. {' '.join(last)}".strip(),
+            next_step="Is the machine very busy? Send fewer requests a second.",
+        )
+
+    def __enter__(self) -> Traffic:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.stop()
+        elif self._process.poll() is None:
+            self._end()
