@@ -3,19 +3,17 @@
 It takes the original's flags, reads its files, and speaks its gRPC and REST APIs with its codes,
 messages and metrics. Read it in this order:
 
-    flags       what the command line says
-    config      the text files that flags name
-    runtime     TensorFlow without its Python API, in a second instead of four
+    flags       what the command line says; config: the text files that flags name
     status      an error that becomes a gRPC or an HTTP status
     tensors     TensorProto to numpy and back
-    servable    one version of one model, loaded: inputs in, outputs out
-    tflite      the same for a TFLite model
+    servable    one version of one model, loaded: arrays in, arrays out; tflite: the same for TFLite
     batching    requests of all connections become batches
-    models      which versions there are, and which should be: polling, loading, labels
+    loading     from a directory to a model with its queues
+    sources     which versions should be served; models: how they come, change and go
     warmup      requests recorded with a model, run before it serves
-    inference   Predict, Classify, Regress, MultiInference, metadata and status
+    inference   Predict, Classify, Regress, MultiInference, metadata and status, with examples
     grpc_api    ... over gRPC
-    rest_api    ... over HTTP, with json_tensors
+    rest_api    ... over HTTP, with json_tensors and json_examples
     metrics     what happened, under the original's names
     server      start, serve, drain, stop
 

@@ -23,10 +23,18 @@ import numpy as np
 
 from helpers.model_server import metrics
 from helpers.model_server.config import Batching
-from helpers.model_server.status import Code, StatusError, from_exception, invalid
+from helpers.model_server.status import (
+    Code,
+    StatusError,
+    failed_precondition,
+    from_exception,
+    invalid,
+)
 
 Array = np.ndarray[Any, Any]
-Run = Callable[[Mapping[str, Array], int], Sequence[Array]]  # inputs, timeout in ms
+Inputs = Mapping[str, Array]
+Run = Callable[[Inputs, int], Sequence[Array]]  # inputs, timeout in ms
+FOREVER = float("inf")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +56,9 @@ class Answer:
 
 @dataclasses.dataclass(eq=False)
 class _Task:
-    inputs: Mapping[str, Array]
+    inputs: Inputs
     rows: int
-    deadline: float  # of time.monotonic(); inf: none
+    deadline: float  # of time.monotonic(); FOREVER: none
     future: asyncio.Future[Answer]
     queued: float = dataclasses.field(default_factory=time.monotonic)
 
@@ -66,16 +74,10 @@ class Queue:
     """The batches of one set of inputs and outputs. Made by `Scheduler.queue`."""
 
     def __init__(self, scheduler: Scheduler, run: Run, parameters: Batching) -> None:
-        self._scheduler = scheduler
-        self._run = run
-        self.parameters = parameters
-        splitting = parameters.enable_large_batch_splitting
-        self._largest = (
-            parameters.max_execution_batch_size if splitting else parameters.max_batch_size
-        )
+        self._scheduler, self._run, self.parameters = scheduler, run, parameters
         self._batches: collections.deque[_Batch] = collections.deque()
 
-    async def submit(self, inputs: Mapping[str, Array], *, deadline: float) -> Answer:
+    async def submit(self, inputs: Inputs, *, deadline: float) -> Answer:
         """Run these inputs in a batch with others. Call it from the event loop.
 
         Args:
@@ -87,74 +89,68 @@ class Queue:
         """
         rows = _rows(inputs)
         metrics.input_batch_size.observe(rows)
-        if rows > self.parameters.max_batch_size:
-            raise invalid(
-                f"Task size {rows} is larger than maximum batch size "
-                f"{self.parameters.max_batch_size}"
-            )
+        most = self.parameters.max_batch_size
+        if rows > most:
+            raise invalid(f"Task size {rows} is larger than maximum batch size {most}")
         loop = asyncio.get_running_loop()
-        parts = self._parts(inputs, rows)
-        tasks = [_Task(part, size, deadline, loop.create_future()) for part, size in parts]
-        self._scheduler.enqueue(self, tasks)
+        with self._scheduler.lock:
+            tasks = [
+                _Task(
+                    {name: array[start:end] for name, array in inputs.items()}, end - start,
+                    deadline, loop.create_future(),
+                )
+                for start, end in itertools.pairwise(self._cuts(rows))
+            ]  # fmt: skip
+            self._add(tasks)
+            self._scheduler.changed.notify(len(tasks))
         if len(tasks) == 1:
             return await tasks[0].future
-        answers = await asyncio.gather(*(task.future for task in tasks))
+        parts = await asyncio.gather(*(task.future for task in tasks))
         return Answer(
-            [
-                np.concatenate(outputs)
-                for outputs in zip(*(a.outputs for a in answers), strict=True)
-            ],
-            answers[0].queue_us,
-            sum(answer.run_us for answer in answers),
-            sum(answer.batch_rows for answer in answers),
+            [np.concatenate(each) for each in zip(*(part.outputs for part in parts), strict=True)],
+            parts[0].queue_us,
+            sum(part.run_us for part in parts),
+            sum(part.batch_rows for part in parts),
         )
 
-    def _parts(
-        self, inputs: Mapping[str, Array], rows: int
-    ) -> list[tuple[Mapping[str, Array], int]]:
-        """The inputs cut so that the first part fills the open batch and none is too large."""
-        if rows <= self._largest and not self.parameters.enable_large_batch_splitting:
-            return [(inputs, rows)]
-        with self._scheduler.lock:
-            room = self._largest - (self._batches[-1].rows if self._batches else 0)
-        cuts = [0]
-        while cuts[-1] < rows:
-            step = room if len(cuts) == 1 and room else self._largest
-            cuts.append(min(rows, cuts[-1] + step))
-        return [
-            ({name: array[start:end] for name, array in inputs.items()}, end - start)
-            for start, end in itertools.pairwise(cuts)
-        ] or [(inputs, rows)]
+    # What follows is called with the scheduler's lock held.
 
-    # What follows is called by the scheduler, which holds the lock.
+    def _cuts(self, rows: int) -> list[int]:
+        """Where a request is split, so that it fills the open batch and no part is too large."""
+        if not self.parameters.enable_large_batch_splitting:
+            return [0, rows]
+        largest = self.parameters.largest
+        room = largest - (self._batches[-1].rows if self._batches else 0)
+        return [0, *range(room or largest, rows, largest), rows]
 
     def _add(self, tasks: Sequence[_Task]) -> None:
-        full = self.parameters.max_enqueued_batches
-        placed: list[tuple[_Batch, _Task]] = []
-        batches, rows = len(self._batches), self._batches[-1].rows if self._batches else 0
-        tail = self._batches[-1] if self._batches else None
-        for task in tasks:  # first find a place for each, so that a split task is all or nothing
-            if tail is None or rows + task.rows > self._largest:
-                if batches >= full:
-                    raise StatusError(
-                        Code.UNAVAILABLE,
-                        "The batch scheduling queue to which this task was submitted is full",
-                    )
-                tail, batches, rows = _Batch(), batches + 1, 0
-            rows += task.rows
-            placed.append((tail, task))
-        for batch, task in placed:
-            if not self._batches or self._batches[-1] is not batch:
-                self._batches.append(batch)
+        """Put tasks into the open batch or into new ones, all or none."""
+        opened = [self._batches[-1]] if self._batches else []
+        sizes = [batch.rows for batch in opened]
+        places = []
+        for task in tasks:
+            if not sizes or sizes[-1] + task.rows > self.parameters.largest:
+                sizes.append(0)
+            sizes[-1] += task.rows
+            places.append(len(sizes) - 1)
+        new = [_Batch() for _ in sizes[len(opened) :]]
+        if new and len(self._batches) + len(new) > self.parameters.max_enqueued_batches:
+            raise StatusError(
+                Code.UNAVAILABLE,
+                "The batch scheduling queue to which this task was submitted is full",
+            )
+        self._batches.extend(new)
+        for place, task in zip(places, tasks, strict=True):
+            batch = (opened + new)[place]
             batch.tasks.append(task)
             batch.rows += task.rows
 
     def _ready_at(self) -> float:
-        """When the oldest batch may be run; infinity where there is none."""
+        """When the oldest batch may be run."""
         if not self._batches:
-            return float("inf")
+            return FOREVER
         oldest = self._batches[0]
-        if len(self._batches) > 1 or oldest.rows >= self._largest:
+        if len(self._batches) > 1 or oldest.rows >= self.parameters.largest:
             return 0.0  # closed: nothing more goes into it
         return oldest.opened + self.parameters.batch_timeout_micros / 1e6
 
@@ -162,33 +158,31 @@ class Queue:
 
     def _process(self, batch: _Batch) -> None:
         started = time.monotonic()
-        alive: list[_Task] = []
+        groups: dict[Any, list[_Task]] = {}  # whose arrays can be joined
         for task in batch.tasks:
-            waited_us = (started - task.queued) * 1e6
-            metrics.queuing_latency.observe(waited_us, self._scheduler.name)
+            metrics.queuing_latency.observe((started - task.queued) * 1e6, self._scheduler.name)
             if task.deadline <= started:
                 late = "Run() timeout exceeded while waiting in batching queue"
-                _deliver(task, StatusError(Code.RESOURCE_EXHAUSTED, late))
+                _deliver([task], [StatusError(Code.RESOURCE_EXHAUSTED, late)])
             elif not task.future.done():  # done: the client went away
-                alive.append(task)
-        for same_shapes in _by_shapes(alive, pad=self.parameters.pad_variable_length_inputs):
-            self._run_group(same_shapes, started)
+                pad, arrays = self.parameters.pad_variable_length_inputs, task.inputs.values()
+                key = tuple(array.ndim if pad else array.shape[1:] for array in arrays)
+                groups.setdefault(key, []).append(task)
+        for tasks in groups.values():
+            self._run_group(tasks, started)
 
     def _run_group(self, tasks: Sequence[_Task], started: float) -> None:
         try:
-            results = self._run_merged(tasks, started)
+            _deliver(tasks, self._run_merged(tasks, started))
         except Exception as error:
             failure = from_exception(error)
             if len(tasks) == 1 or failure.code == Code.DEADLINE_EXCEEDED:
-                for task in tasks:
-                    _deliver(task, failure)
+                _deliver(tasks, [failure] * len(tasks))
                 return
             # Somebody's photo is no photo. Halves find it in a few runs, and the rest is answered.
             middle = len(tasks) // 2
             self._run_group(tasks[:middle], started)
             self._run_group(tasks[middle:], started)
-            return
-        _deliver_all(tasks, results)
 
     def _run_merged(self, tasks: Sequence[_Task], started: float) -> list[Answer]:
         rows = sum(task.rows for task in tasks)
@@ -197,28 +191,22 @@ class Queue:
         metrics.padding_size.observe(padded - rows, str(padded))
         metrics.wrapped_run_count.add()
         merged = _merge(tasks, padded - rows)
-        deadline = max(task.deadline for task in tasks)
-        timeout_ms = 0 if deadline == float("inf") else _milliseconds_until(deadline)
-        begun = time.monotonic()
+        begun, deadline = time.monotonic(), max(task.deadline for task in tasks)
+        timeout_ms = 0 if deadline == FOREVER else max(1, int((deadline - begun) * 1e3))
         outputs = self._run(merged, timeout_ms)
         run_us = (time.monotonic() - begun) * 1e6
-        for output in outputs:
-            if np.ndim(output) == 0:
-                raise StatusError(
-                    Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions"
-                )
-            if len(output) != padded:
-                raise StatusError(
-                    Code.FAILED_PRECONDITION,
-                    "Batched output tensor's 0th dimension does not equal the sum of the 0th "
-                    "dimension sizes of the input tensors",
-                )
-        answers, end = [], 0
-        for task in tasks:
-            start, end = end, end + task.rows
-            own = [output[start:end] for output in outputs]
-            answers.append(Answer(own, (started - task.queued) * 1e6, run_us, padded))
-        return answers
+        if any(np.ndim(output) == 0 for output in outputs):
+            raise failed_precondition("Batched output tensor has 0 dimensions")
+        if any(len(output) != padded for output in outputs):
+            raise failed_precondition(
+                "Batched output tensor's 0th dimension does not equal the sum of the 0th "
+                "dimension sizes of the input tensors"
+            )
+        ends = [0, *itertools.accumulate(task.rows for task in tasks)]
+        return [
+            Answer([o[start:end] for o in outputs], (started - t.queued) * 1e6, run_us, padded)
+            for t, (start, end) in zip(tasks, itertools.pairwise(ends), strict=True)
+        ]
 
 
 class Scheduler:
@@ -232,7 +220,7 @@ class Scheduler:
     def __init__(self, *, threads: int, name: str) -> None:
         self.name = name
         self.lock = threading.Lock()
-        self._changed = threading.Condition(self.lock)
+        self.changed = threading.Condition(self.lock)
         self._queues: list[Queue] = []
         self._next = 0
         self._closed = False
@@ -255,17 +243,11 @@ class Scheduler:
         with self.lock:
             self._queues.remove(queue)
 
-    def enqueue(self, queue: Queue, tasks: Sequence[_Task]) -> None:
-        """Put tasks into a queue, all or none."""
-        with self.lock:
-            queue._add(tasks)
-            self._changed.notify(len(tasks))
-
     def close(self) -> None:
         """Let the threads finish what they run, and end them."""
         with self.lock:
             self._closed = True
-            self._changed.notify_all()
+            self.changed.notify_all()
         for thread in self._threads:
             thread.join()
 
@@ -277,8 +259,7 @@ class Scheduler:
     def _take(self) -> tuple[Queue, _Batch] | None:
         with self.lock:
             while not self._closed:
-                now = time.monotonic()
-                soonest = float("inf")
+                now, soonest = time.monotonic(), FOREVER
                 for offset in range(len(self._queues)):
                     index = (self._next + offset) % len(self._queues)
                     queue = self._queues[index]
@@ -287,11 +268,11 @@ class Scheduler:
                         self._next = index + 1
                         return queue, queue._batches.popleft()
                     soonest = min(soonest, ready_at)
-                self._changed.wait(None if soonest == float("inf") else soonest - now)
+                self.changed.wait(None if soonest == FOREVER else soonest - now)
         return None
 
 
-def _rows(inputs: Mapping[str, Array]) -> int:
+def _rows(inputs: Inputs) -> int:
     if any(array.ndim == 0 for array in inputs.values()):
         raise invalid("Batching Run() input tensors must have at least one dimension")
     sizes = {len(array) for array in inputs.values()}
@@ -300,33 +281,20 @@ def _rows(inputs: Mapping[str, Array]) -> int:
     return sizes.pop() if sizes else 0
 
 
-def _milliseconds_until(deadline: float) -> int:
-    return max(1, int((deadline - time.monotonic()) * 1e3))
-
-
-def _by_shapes(tasks: Sequence[_Task], *, pad: bool) -> list[list[_Task]]:
-    """Tasks whose arrays can be joined: equal shapes but for dimension 0, or equal ranks."""
-    groups: dict[Any, list[_Task]] = {}
-    for task in tasks:
-        key = tuple(a.ndim if pad else a.shape[1:] for a in task.inputs.values())
-        groups.setdefault(key, []).append(task)
-    return list(groups.values())
-
-
-def _merge(tasks: Sequence[_Task], padding: int) -> Mapping[str, Array]:
+def _merge(tasks: Sequence[_Task], padding: int) -> Inputs:
     if len(tasks) == 1 and not padding:
         return tasks[0].inputs
     merged = {}
     for name in tasks[0].inputs:
         arrays = [task.inputs[name] for task in tasks]
         shape = np.max([array.shape[1:] for array in arrays], axis=0)
-        arrays = [_pad(array, shape) for array in arrays]
+        arrays = [_grown(array, shape) for array in arrays]
         # A row of the last request is valid input, so it is safe to pad with.
         merged[name] = np.concatenate(arrays + [arrays[-1][:1]] * padding)
     return merged
 
 
-def _pad(array: Array, shape: Sequence[int]) -> Array:
+def _grown(array: Array, shape: Sequence[int]) -> Array:
     """Grow all dimensions but the first, with the array's first value, as the original does."""
     missing = [int(size - own) for size, own in zip(shape, array.shape[1:], strict=True)]
     if not any(missing):
@@ -336,11 +304,7 @@ def _pad(array: Array, shape: Sequence[int]) -> Array:
     return np.pad(array, [(0, 0), *((0, size) for size in missing)], constant_values=array.flat[0])
 
 
-def _deliver(task: _Task, result: Answer | StatusError) -> None:
-    _deliver_all([task], [result])
-
-
-def _deliver_all(tasks: Sequence[_Task], results: Sequence[Answer | StatusError]) -> None:
+def _deliver(tasks: Sequence[_Task], results: Sequence[Answer | StatusError]) -> None:
     """Hand results over to the event loop, in one call for the whole batch."""
 
     def finish() -> None:
@@ -352,5 +316,4 @@ def _deliver_all(tasks: Sequence[_Task], results: Sequence[Answer | StatusError]
             else:
                 task.future.set_result(result)
 
-    if tasks:
-        tasks[0].future.get_loop().call_soon_threadsafe(finish)
+    tasks[0].future.get_loop().call_soon_threadsafe(finish)

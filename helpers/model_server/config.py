@@ -1,8 +1,7 @@
 """The text files that flags name: protocol buffer messages in text form.
 
 `ModelServerConfig` and `ConfigProto` come from the installed packages. The wheel of
-tensorflow-serving-api lacks `BatchingParameters`, `MonitoringConfig` and `SSLConfig`, so their
-fields are declared here, with the original's names and numbers.
+tensorflow-serving-api lacks the others, so they are declared here, as the original declares them.
 """
 
 from __future__ import annotations
@@ -14,72 +13,49 @@ from typing import Any, TypeVar
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format
 from google.protobuf import wrappers_pb2 as wrappers
+from tensorflow.core.protobuf import config_pb2 as session_pb2
+from tensorflow_serving.config import model_server_config_pb2
 
 from helpers.model_server.flags import CPUS, Flags
-from helpers.model_server.status import Code, StatusError, invalid
+from helpers.model_server.status import invalid, not_found
 
 AnyMessage = TypeVar("AnyMessage", bound=message.Message)
 
-BATCHING_PARAMETERS_IN_VERSION = "batching_params.pbtxt"
-
 _Field = descriptor_pb2.FieldDescriptorProto
-_TYPES = {
-    "bool": _Field.TYPE_BOOL,
-    "int64": _Field.TYPE_INT64,
-    "string": _Field.TYPE_STRING,
-}
-_SCHEMA = {
-    "BatchingParameters": [  # servables/tensorflow/session_bundle_config.proto
-        (1, "max_batch_size", "google.protobuf.Int64Value"),
-        (2, "batch_timeout_micros", "google.protobuf.Int64Value"),
-        (3, "max_enqueued_batches", "google.protobuf.Int64Value"),
-        (4, "num_batch_threads", "google.protobuf.Int64Value"),
-        (5, "thread_pool_name", "google.protobuf.StringValue"),
-        (6, "allowed_batch_sizes", "repeated int64"),
-        (7, "pad_variable_length_inputs", "bool"),
-        (8, "enable_large_batch_splitting", "google.protobuf.BoolValue"),
-        (9, "max_execution_batch_size", "google.protobuf.Int64Value"),
-    ],
-    "PrometheusConfig": [(1, "enable", "bool"), (2, "path", "string")],  # config/monitoring_config
-    "MonitoringConfig": [(1, "prometheus_config", "tensorflow.serving.PrometheusConfig")],
-    "SSLConfig": [  # config/ssl_config.proto; the PEM texts themselves
-        (1, "server_key", "string"),
-        (2, "server_cert", "string"),
-        (3, "custom_ca", "string"),
-        (4, "client_verify", "bool"),
-    ],
+_SCHEMA = {  # the fields are numbered in this order
+    "BatchingParameters": """Int64Value max_batch_size, Int64Value batch_timeout_micros,
+        Int64Value max_enqueued_batches, Int64Value num_batch_threads,
+        StringValue thread_pool_name, int64 allowed_batch_sizes, bool pad_variable_length_inputs,
+        BoolValue enable_large_batch_splitting, Int64Value max_execution_batch_size""",
+    "PrometheusConfig": "bool enable, string path",
+    "MonitoringConfig": "PrometheusConfig prometheus_config",
+    "SSLConfig": "string server_key, string server_cert, string custom_ca, bool client_verify",
 }
 
 
-def _messages() -> dict[str, Any]:
+def _declare() -> dict[str, Any]:
     file = descriptor_pb2.FileDescriptorProto(
-        name="helpers/model_server/config.proto",
-        package="tensorflow.serving",
-        syntax="proto3",
+        name="helpers/model_server/config.proto", package="tensorflow.serving", syntax="proto3",
         dependency=[wrappers.DESCRIPTOR.name],
-    )
+    )  # fmt: skip
     for name, fields in _SCHEMA.items():
         declared = file.message_type.add(name=name)
-        for number, field, kind in fields:
-            *repeated, kind = kind.split()
-            added = declared.field.add(name=field, number=number)
-            added.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
-            if kind in _TYPES:
-                added.type = _TYPES[kind]
+        for number, (kind, field) in enumerate(map(str.split, fields.split(",")), 1):
+            many = _Field.LABEL_REPEATED if field == "allowed_batch_sizes" else None
+            added = declared.field.add(name=field, number=number, label=many)
+            if kind in ("bool", "int64", "string"):
+                added.type = _Field.Type.Value(f"TYPE_{kind.upper()}")
             else:
-                added.type, added.type_name = _Field.TYPE_MESSAGE, f".{kind}"
+                package = "google.protobuf" if kind.endswith("Value") else "tensorflow.serving"
+                added.type, added.type_name = _Field.TYPE_MESSAGE, f".{package}.{kind}"
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(wrappers.DESCRIPTOR.serialized_pb)
     pool.Add(file)
-    return {
-        name: message_factory.GetMessageClass(
-            pool.FindMessageTypeByName(f"tensorflow.serving.{name}")
-        )
-        for name in _SCHEMA
-    }
+    found = {name: pool.FindMessageTypeByName(f"tensorflow.serving.{name}") for name in _SCHEMA}
+    return {name: message_factory.GetMessageClass(type_) for name, type_ in found.items()}
 
 
-_MESSAGES = _messages()
+_MESSAGES = _declare()
 
 
 def read(path: str | Path, kind: type[AnyMessage]) -> AnyMessage:
@@ -90,14 +66,10 @@ def read(path: str | Path, kind: type[AnyMessage]) -> AnyMessage:
             message names the file and the line.
     """
     try:
-        text = Path(path).read_text()
+        return text_format.Parse(Path(path).read_text(), kind())
     except OSError as error:
-        raise StatusError(Code.NOT_FOUND, f"can't read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise invalid(f"Invalid protobuf file: '{path}': not text") from error
-    try:
-        return text_format.Parse(text, kind())
-    except text_format.ParseError as error:
+        raise not_found(f"can't read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, text_format.ParseError) as error:
         raise invalid(f"Invalid protobuf file: '{path}': line {error}") from error
 
 
@@ -118,9 +90,33 @@ class Batching:
     enable_large_batch_splitting: bool = False
     max_execution_batch_size: int = 1000
 
+    @property
+    def largest(self) -> int:
+        """The most rows that are run at once."""
+        splitting = self.enable_large_batch_splitting
+        return self.max_execution_batch_size if splitting else self.max_batch_size
+
     def padded(self, rows: int) -> int:
         """The smallest allowed batch size that holds so many rows."""
         return next((size for size in self.allowed_batch_sizes if size >= rows), rows)
+
+    def problem(self) -> str:
+        """How the values contradict each other; empty where they don't."""
+        for name in ("max_batch_size", "max_enqueued_batches", "num_batch_threads"):
+            if getattr(self, name) < 1:
+                return f"{name} must be positive; was {getattr(self, name)}"
+        if self.batch_timeout_micros < 0:
+            return "batch_timeout_micros must be non-negative"
+        if not 1 <= self.largest <= self.max_batch_size:
+            return "max_execution_batch_size must be between 1 and max_batch_size"
+        sizes = self.allowed_batch_sizes
+        if any(small >= large for small, large in itertools.pairwise(sizes)):
+            return "allowed_batch_sizes entries must be monotonically increasing"
+        if sizes and sizes[-1] != self.largest:
+            split = self.enable_large_batch_splitting
+            name = "max_execution_batch_size" if split else "max_batch_size"
+            return f"last entry of allowed_batch_sizes must equal {name}"
+        return ""
 
 
 def batching(path: str | Path) -> Batching:
@@ -131,32 +127,13 @@ def batching(path: str | Path) -> Batching:
     """
     given: dict[str, Any] = {}
     for field, value in read(path, _MESSAGES["BatchingParameters"]).ListFields():
-        if field.name == "allowed_batch_sizes":
-            given[field.name] = tuple(value)
-        else:
-            given[field.name] = value.value if field.message_type else value
+        repeated = field.name == "allowed_batch_sizes"
+        given[field.name] = tuple(value) if repeated else getattr(value, "value", value)
     given.setdefault("max_execution_batch_size", given.get("max_batch_size", 1000))
     parameters = Batching(**given)
-    _check(parameters, path)
+    if problem := parameters.problem():
+        raise invalid(f"{problem} in {path}")
     return parameters
-
-
-def _check(parameters: Batching, path: str | Path) -> None:
-    for name in ("max_batch_size", "max_enqueued_batches", "num_batch_threads"):
-        if getattr(parameters, name) < 1:
-            raise invalid(f"{name} must be positive; was {getattr(parameters, name)} in {path}")
-    if parameters.batch_timeout_micros < 0:
-        raise invalid(f"batch_timeout_micros must be non-negative in {path}")
-    splitting = parameters.enable_large_batch_splitting
-    largest = parameters.max_execution_batch_size if splitting else parameters.max_batch_size
-    if splitting and not 1 <= largest <= parameters.max_batch_size:
-        raise invalid(f"max_execution_batch_size must be between 1 and max_batch_size in {path}")
-    sizes = parameters.allowed_batch_sizes
-    if any(small >= large for small, large in itertools.pairwise(sizes)):
-        raise invalid(f"allowed_batch_sizes entries must be monotonically increasing in {path}")
-    if sizes and sizes[-1] != largest:
-        name = "max_execution_batch_size" if splitting else "max_batch_size"
-        raise invalid(f"last entry of allowed_batch_sizes must equal {name} in {path}")
 
 
 def server_batching(flags: Flags) -> Batching | None:
@@ -168,15 +145,49 @@ def server_batching(flags: Flags) -> Batching | None:
     return Batching(thread_pool_name="model_server_batch_threads")
 
 
+def models(flags: Flags) -> Any:
+    """The ModelServerConfig: of the file, or of the one model that the flags name.
+
+    Raises:
+        StatusError: the file can't be read.
+    """
+    if flags.model_config_file:
+        return read(flags.model_config_file, model_server_config_pb2.ModelServerConfig)
+    result = model_server_config_pb2.ModelServerConfig()
+    result.model_config_list.config.add(
+        name=flags.model_name, base_path=flags.model_base_path, model_platform="tensorflow"
+    )
+    return result
+
+
+def session(flags: Flags) -> Any:
+    """The ConfigProto that the flags make: threads, GPU memory, data types.
+
+    Raises:
+        StatusError: a file that a flag names can't be read.
+    """
+    result = session_pb2.ConfigProto()
+    if flags.tensorflow_session_config_file:
+        result = read(flags.tensorflow_session_config_file, session_pb2.ConfigProto)
+    both = flags.tensorflow_session_parallelism
+    if both or flags.tensorflow_intra_op_parallelism:
+        result.intra_op_parallelism_threads = both or flags.tensorflow_intra_op_parallelism
+    if both or flags.tensorflow_inter_op_parallelism:
+        result.inter_op_parallelism_threads = both or flags.tensorflow_inter_op_parallelism
+    if flags.per_process_gpu_memory_fraction:
+        result.gpu_options.per_process_gpu_memory_fraction = flags.per_process_gpu_memory_fraction
+    if flags.mixed_precision == "bfloat16":
+        rewrites = result.graph_options.rewrite_options
+        rewrites.auto_mixed_precision_onednn_bfloat16 = rewrites.ON
+    return result
+
+
 def prometheus_path(flags: Flags) -> str | None:
     """Where metrics are served on the REST port; None where they aren't."""
     if not flags.monitoring_config_file:
         return None
-    config = read(flags.monitoring_config_file, _MESSAGES["MonitoringConfig"])
-    prometheus = config.prometheus_config
-    if not prometheus.enable:
-        return None
-    return prometheus.path or "/monitoring/prometheus/metrics"
+    config = read(flags.monitoring_config_file, _MESSAGES["MonitoringConfig"]).prometheus_config
+    return (config.path or "/monitoring/prometheus/metrics") if config.enable else None
 
 
 def ssl(path: str | Path) -> Any:

@@ -30,7 +30,7 @@ class Flags:
     grpc_socket_path: str = _flag("", "UNIX socket of gRPC, beside or instead of the port")
     rest_api_port: int = _flag(0, "TCP port of REST and metrics; 0: neither")
     rest_api_num_threads: int = _flag(
-        4 * CPUS, "threads of REST", no_effect="REST runs in one event loop, without threads"
+        4 * CPUS, "threads of REST", no_effect="one event loop serves REST"
     )
     rest_api_timeout_in_ms: int = _flag(30_000, "milliseconds that a REST request may take")
     rest_api_enable_cors_support: bool = _flag(False, "answer browsers of other origins")
@@ -39,7 +39,7 @@ class Flags:
     enable_grpc_healthcheck_service: bool = _flag(False, "serve grpc.health.v1.Health")
     ssl_config_file: str = _flag("", "text SSLConfig: TLS, mutual TLS, for gRPC only")
     use_alts_credentials: bool = _flag(
-        False, "ALTS credentials", no_effect="ALTS exists on Google Cloud only, gRPC stays insecure"
+        False, "ALTS", no_effect="it exists on Google Cloud only; gRPC stays insecure"
     )
 
     # What it serves.
@@ -51,62 +51,62 @@ class Flags:
         False, "a new label may point to a version that isn't loaded yet"
     )
     file_system_poll_wait_seconds: int = _flag(1, "seconds between looks for versions; 0: once")
-    num_load_threads: int = _flag(0, "threads that load versions after the start; 0: one")
+    num_load_threads: int = _flag(0, "versions that load at once after the start; 0: one")
     num_unload_threads: int = _flag(
-        0, "threads that unload", no_effect="versions are unloaded in the event loop"
+        0, "threads that unload", no_effect="versions are unloaded as they fall idle"
     )
     max_num_load_retries: int = _flag(5, "further attempts to load a version")
     load_retry_interval_micros: int = _flag(60_000_000, "microseconds between attempts")
     flush_filesystem_caches: bool = _flag(
-        True, "drop a loaded file's pages", no_effect="the operating system keeps its own cache"
+        True, "drop a loaded file's pages", no_effect="the system keeps its cache"
     )
     saved_model_tags: str = _flag("serve", "comma-separated tags of the graph to load")
     enable_model_warmup: bool = _flag(True, "run assets.extra/tf_serving_warmup_requests")
     num_request_iterations_for_warmup: int = _flag(0, "times a recorded request is run; 0: once")
-    enable_signature_method_name_check: bool = _flag(
-        False, "Classify and Regress insist on the signature's method_name"
-    )
+    enable_signature_method_name_check: bool = _flag(False, "insist on the signature's method_name")
     prefer_tflite_model: bool = _flag(False, "load model.tflite where a version has one")
     num_tflite_pools: int = _flag(CPUS, "TFLite interpreters that run at once")
     num_tflite_interpreters_per_pool: int = _flag(
-        1, "interpreters a pool", no_effect="a request is never split over interpreters"
+        1, "interpreters a pool", no_effect="a request is never split"
     )
     remove_unused_fields_from_bundle_metagraph: bool = _flag(
-        True, "free the graph after loading", no_effect="the graph is always freed"
+        True, "free the graph", no_effect="it is always freed"
     )
 
     # How it runs.
     enable_batching: bool = _flag(False, "run the requests of all connections in batches")
     batching_parameters_file: str = _flag("", "text BatchingParameters")
     enable_per_model_batching_parameters: bool = _flag(
-        False, "read batching_params.pbtxt in the version's directory"
+        False, "read a version's batching_params.pbtxt"
     )
     tensorflow_session_parallelism: int = _flag(0, "threads, intra- and inter-op; 0: automatic")
     tensorflow_intra_op_parallelism: int = _flag(0, "threads within an operation; 0: automatic")
     tensorflow_inter_op_parallelism: int = _flag(0, "operations at once; 0: automatic")
     tensorflow_session_config_file: str = _flag("", "text ConfigProto")
-    platform_config_file: str = _flag("", "text PlatformConfigMap; overrides the session's flags")
+    platform_config_file: str = _flag(
+        "", "text PlatformConfigMap", no_effect="set --tensorflow_session_config_file"
+    )
     per_process_gpu_memory_fraction: float = _flag(0.0, "share of GPU memory; 0: TensorFlow's")
     mixed_precision: str = _flag("", "bfloat16: run in bfloat16 where the processor has it")
     enable_serialization_as_tensor_content: bool = _flag(False, "answer with tensor_content")
     xla_cpu_compilation_enabled: bool = _flag(False, "XLA on CPU", no_effect="XLA stays off")
     xla_gpu_compilation_enabled: bool = _flag(False, "XLA on GPU", no_effect="XLA stays off")
     thread_pool_factory_config_file: str = _flag(
-        "", "thread pools of a plug-in", no_effect="plug-ins in C++ can't be loaded"
+        "", "thread pools", no_effect="C++ plug-ins can't be loaded"
     )
     skip_initialize_tpu: bool = _flag(False, "leave TPUs alone", no_effect="TPUs aren't used")
 
     # What it tells.
     monitoring_config_file: str = _flag("", "text MonitoringConfig: Prometheus on the REST port")
     enable_profiler: bool = _flag(
-        True, "TensorBoard's profiler on the gRPC port", no_effect="the profiler isn't served"
+        True, "TensorBoard's profiler", no_effect="the profiler isn't served"
     )
     version: bool = _flag(False, "print the versions and exit")
 
     # Not the original's.
     request_log: bool = _flag(False, "[not in the original] a JSON line a request on stdout")
     drain_timeout_seconds: float = _flag(
-        25.0, "[not in the original] on SIGTERM, seconds that requests in flight may take"
+        25.0, "[not in the original] on SIGTERM, seconds for requests in flight"
     )
 
 
@@ -124,25 +124,6 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(255)  # as the original's -1
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="python -m helpers.model_server",
-        description="Serves SavedModels as tensorflow_model_server does.",
-        allow_abbrev=False,
-    )
-    for field in dataclasses.fields(Flags):
-        kind: Any = {"int": int, "str": str, "bool": _boolean, "float": float}[str(field.type)]
-        help = field.metadata["help"]
-        if field.metadata["no_effect"]:
-            help += " [no effect]"
-        boolean: dict[str, Any] = {"nargs": "?", "const": True} if kind is _boolean else {}
-        parser.add_argument(
-            f"--{field.name}", type=kind, default=None, metavar=str(field.type).upper(),
-            help=f"{help} ({field.default!r})", **boolean,
-        )  # fmt: skip
-    return parser
-
-
 def parse(arguments: Sequence[str]) -> Flags:
     """The flags of a command line. Prints a warning for each one that has no effect here.
 
@@ -150,29 +131,35 @@ def parse(arguments: Sequence[str]) -> Flags:
         SystemExit: 255 and a message with the next step for a flag that is unknown, malformed or
             contradicts another; 0 after `--version` and `--help`.
     """
-    parser = _parser()
+    parser = _Parser(prog="python -m helpers.model_server", allow_abbrev=False,
+                     description="Serves SavedModels as tensorflow_model_server does.")  # fmt: skip
+    fields = dataclasses.fields(Flags)
+    for field in fields:
+        kind: Any = {"int": int, "str": str, "bool": _boolean, "float": float}[str(field.type)]
+        switch: Any = {"nargs": "?", "const": True} if kind is _boolean else {}
+        note = " [no effect]" if field.metadata["no_effect"] else ""
+        parser.add_argument(
+            f"--{field.name}", type=kind, default=argparse.SUPPRESS, metavar=str(field.type),
+            help=f"{field.metadata['help']}{note} ({field.default!r})",
+            **switch,
+        )  # fmt: skip
     known, unknown = parser.parse_known_args(list(arguments))
     if unknown:
-        name = unknown[0].split("=")[0]
-        names = [f"--{field.name}" for field in dataclasses.fields(Flags)]
-        near = difflib.get_close_matches(name, names, n=3)
+        names = [f"--{field.name}" for field in fields]
+        near = difflib.get_close_matches(unknown[0].split("=")[0], names)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         parser.error(f"unknown flag: {unknown[0]}.{hint}")
-    given = {name: value for name, value in vars(known).items() if value is not None}
-    flags = Flags(**given)
+    flags = Flags(**vars(known))
     if flags.version:
-        api = importlib.metadata.version("tensorflow-serving-api")
-        library = importlib.metadata.version("tensorflow")
-        print(
-            f"TensorFlow ModelServer: {api} (helpers.model_server)\nTensorFlow Library: {library}"
-        )
+        api, library = map(importlib.metadata.version, ("tensorflow-serving-api", "tensorflow"))
+        print(f"TensorFlow ModelServer: {api} (helpers.model_server)")
+        print(f"TensorFlow Library: {library}")
         raise SystemExit(0)
-    problem = _contradiction(flags)
-    if problem:
+    if problem := _contradiction(flags):
         parser.error(problem)
-    for field in dataclasses.fields(Flags):
+    for field in fields:
         reason = field.metadata["no_effect"]
-        if reason and given.get(field.name, field.default) != field.default:
+        if reason and getattr(flags, field.name) != field.default:
             print(f"warning: --{field.name} has no effect here: {reason}", file=sys.stderr)
     return flags
 

@@ -10,34 +10,30 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf import descriptor_pool
+from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    inference_pb2,
     model_management_pb2,
     model_service_pb2,
-    predict_pb2,
     prediction_service_pb2,
-    regression_pb2,
 )
 
 from helpers.model_server import config
+from helpers.model_server.batching import FOREVER
 from helpers.model_server.flags import Flags
 from helpers.model_server.inference import Call, Inference
-from helpers.model_server.request_log import finished
+from helpers.model_server.metrics import finished
 from helpers.model_server.status import Code, StatusError, from_exception, invalid
 
 log = logging.getLogger("model_server")
 PREDICTION_SERVICE = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"]
 MODEL_SERVICE = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
 _LARGEST_MESSAGE = 2**31 - 1  # bytes, both ways, as the original
+_COUNTED = ("Predict", "Classify", "Regress")  # by the original, in its metrics
 
 Serve = Callable[[Any, Call], Awaitable[Any]]
 
@@ -79,27 +75,16 @@ def build(
         response.status.SetInParent()
         return response
 
-    services: dict[Any, dict[str, tuple[Any, Serve, bool]]] = {
-        PREDICTION_SERVICE: {  # request, what answers it, whether it is counted in the metrics
-            "Predict": (predict_pb2.PredictRequest, inference.predict, True),
-            "Classify": (classification_pb2.ClassificationRequest, inference.classify, True),
-            "Regress": (regression_pb2.RegressionRequest, inference.regress, True),
-            "MultiInference": (
-                inference_pb2.MultiInferenceRequest, inference.multi_inference, False
-            ),
-            "GetModelMetadata": (get_model_metadata_pb2.GetModelMetadataRequest, metadata, False),
-        },
-        MODEL_SERVICE: {
-            "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, status, False),
-            "HandleReloadConfigRequest": (
-                model_management_pb2.ReloadConfigRequest, handle_reload, False
-            ),
-        },
+    served: dict[str, Serve] = {
+        "Predict": inference.predict, "Classify": inference.classify, "Regress": inference.regress,
+        "MultiInference": inference.multi_inference, "GetModelMetadata": metadata,
+        "GetModelStatus": status, "HandleReloadConfigRequest": handle_reload,
     }  # fmt: skip
-    for service, methods in services.items():
+    for service in (PREDICTION_SERVICE, MODEL_SERVICE):
         handlers = {
-            name: grpc.unary_unary_rpc_method_handler(_handler(name, *method))
-            for name, method in methods.items()
+            method.name: grpc.unary_unary_rpc_method_handler(_handler(method, served[method.name]))
+            for method in service.methods
+            if method.name in served
         }
         generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
         server.add_generic_rpc_handlers((generic,))
@@ -142,11 +127,14 @@ class _PoolWithMethods:
             return descriptor_pool.Default().FindFileContainingSymbol(symbol.rpartition(".")[0])
 
 
-def _handler(name: str, request_class: Any, serve: Serve, counted: bool) -> Any:
+def _handler(method: Any, serve: Serve) -> Any:
+    request_class = message_factory.GetMessageClass(method.input_type)
+    name = method.name
+
     async def handle(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         begun = time.monotonic()
         remaining = context.time_remaining()
-        call = Call(name, deadline=begun + remaining if remaining else float("inf"))
+        call = Call(name, deadline=begun + remaining if remaining else FOREVER)
         failure: StatusError | None = None
         try:
             response: bytes = (await serve(request_class.FromString(raw), call)).SerializeToString()
@@ -163,8 +151,8 @@ def _handler(name: str, request_class: Any, serve: Serve, counted: bool) -> Any:
             if failure.code == Code.INTERNAL and not isinstance(error, StatusError):
                 log.exception("%s failed", name)
         finally:
-            finished(call, failure, begun, entrypoint="GRPC", api=name, counted=counted)
-        await context.abort(failure.code, failure.grpc_message)
+            finished(call, failure, begun, entrypoint="GRPC", api=name, counted=name in _COUNTED)
+        await context.abort(failure.code, failure.short)
         raise AssertionError("abort raises")
 
     return handle

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 
 from helpers.model_server import config, metrics
-from helpers.model_server.batching import Answer, Queue, Scheduler
+from helpers.model_server.batching import FOREVER, Answer, Queue, Scheduler
 from helpers.model_server.flags import Flags
-from helpers.model_server.servable import Servable, load
+from helpers.model_server.servable import SavedModel
 from helpers.model_server.status import Code, StatusError, from_exception
 
 Array = np.ndarray[Any, Any]
@@ -29,7 +29,7 @@ class Model:
     name: str
     version: int
     path: Path
-    servable: Servable
+    servable: Any  # SavedModel or TfliteModel
     loader: Loader
     batching: config.Batching | None
     queues: dict[tuple[Any, Any], Queue] = dataclasses.field(default_factory=dict)
@@ -37,7 +37,8 @@ class Model:
     @property
     def signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]:
         """Every signature of the model by its name."""
-        return self.servable.signatures
+        found: Mapping[str, meta_graph_pb2.SignatureDef] = self.servable.signatures
+        return found
 
     async def run(
         self, inputs: Mapping[str, Array], outputs: Sequence[str], *, deadline: float
@@ -52,24 +53,17 @@ class Model:
         Raises:
             StatusError: with TensorFlow's code and text where an operation failed.
         """
-        if self.batching is not None and not self._empty(inputs):
-            return await self._queue(inputs, outputs).submit(inputs, deadline=deadline)
-        return await self.loader.run_alone(self.servable, inputs, outputs, deadline)
-
-    def _empty(self, inputs: Mapping[str, Array]) -> bool:
-        """Whether there is nothing to join: the graph decides what no rows mean."""
-        return all(array.ndim and not len(array) for array in inputs.values())
-
-    def _queue(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Queue:
+        # What no rows mean is for the graph to say; there is nothing to join.
+        empty = all(array.ndim and not len(array) for array in inputs.values())
+        if self.batching is None or empty:
+            return await self.loader.run_alone(self.servable, inputs, outputs, deadline)
         key = (tuple(sorted(inputs)), tuple(outputs))
         if key not in self.queues:
-            assert self.batching is not None
-
-            def run(merged: Mapping[str, Array], timeout_ms: int) -> Sequence[Array]:
-                return self.servable.run(merged, outputs, timeout_ms=timeout_ms)
-
-            self.queues[key] = self.loader.scheduler.queue(run, self.batching)
-        return self.queues[key]
+            self.queues[key] = self.loader.scheduler.queue(
+                lambda merged, timeout_ms: self.servable.run(merged, outputs, timeout_ms),
+                self.batching,
+            )
+        return await self.queues[key].submit(inputs, deadline=deadline)
 
     def close(self) -> None:
         """Free it. Nothing may be running."""
@@ -84,14 +78,12 @@ class Loader:
     def __init__(self, flags: Flags) -> None:
         self.flags = flags
         self.batching = config.server_batching(flags)
-        self._session = session_config(flags)
+        self._session = config.session(flags)
         if self.batching is not None:
             self.scheduler = Scheduler(
                 threads=self.batching.num_batch_threads, name=self.batching.thread_pool_name
             )
-        self._threads = concurrent.futures.ThreadPoolExecutor(
-            max(1, flags.grpc_max_threads), thread_name_prefix="run"
-        )
+        self._threads = concurrent.futures.ThreadPoolExecutor(max(1, flags.grpc_max_threads), "run")
 
     def load(self, name: str, version: int, path: Path) -> Model:
         """Load a version, in this thread.
@@ -109,27 +101,26 @@ class Loader:
         metrics.load_latency.add(str(path), by=(time.monotonic() - begun) * 1e6)
         return model
 
-    def _servable(self, path: Path) -> Servable:
+    def _servable(self, path: Path) -> Any:
         if self.flags.prefer_tflite_model and (path / "model.tflite").exists():
-            from helpers.model_server import tflite
+            from helpers.model_server.tflite import TfliteModel
 
-            return tflite.load(path, interpreters=self.flags.num_tflite_pools)
+            return TfliteModel(path, interpreters=self.flags.num_tflite_pools)
         tags = frozenset(self.flags.saved_model_tags.split(","))
-        return load(path, tags=tags, config=self._session)
+        return SavedModel(path, tags=tags, config=self._session)
 
     def _batching(self, path: Path) -> config.Batching | None:
         if self.batching is None or not self.flags.enable_per_model_batching_parameters:
             return self.batching
-        file = path / config.BATCHING_PARAMETERS_IN_VERSION
+        file = path / "batching_params.pbtxt"
         if not file.exists():
             return None  # as the original: such a model isn't batched
         own = config.batching(file)
         return dataclasses.replace(own, thread_pool_name=self.batching.thread_pool_name)
 
     async def run_alone(
-        self, servable: Servable, inputs: Mapping[str, Array], outputs: Sequence[str],
-        deadline: float,
-    ) -> Answer:  # fmt: skip
+        self, servable: Any, inputs: Mapping[str, Array], outputs: Sequence[str], deadline: float
+    ) -> Answer:
         """Run a request by itself, in one of `--grpc_max_threads` threads."""
         queued = time.monotonic()
 
@@ -137,42 +128,19 @@ class Loader:
             begun = time.monotonic()
             if begun >= deadline:
                 raise StatusError(Code.DEADLINE_EXCEEDED, "Deadline exceeded before it ran")
-            timeout_ms = 0 if deadline == float("inf") else int((deadline - begun) * 1e3) + 1
-            return begun, servable.run(inputs, outputs, timeout_ms=timeout_ms)
+            timeout_ms = 0 if deadline == FOREVER else int((deadline - begun) * 1e3) + 1
+            return begun, servable.run(inputs, outputs, timeout_ms)
 
-        loop = asyncio.get_running_loop()
         try:
-            begun, arrays = await loop.run_in_executor(self._threads, run)
+            running = asyncio.get_running_loop().run_in_executor(self._threads, run)
+            begun, arrays = await running
         except Exception as error:
             raise from_exception(error) from error
         rows = max((len(array) for array in inputs.values() if array.ndim), default=1)
-        took = (time.monotonic() - begun) * 1e6
-        return Answer(arrays, (begun - queued) * 1e6, took, rows)
+        return Answer(arrays, (begun - queued) * 1e6, (time.monotonic() - begun) * 1e6, rows)
 
     def close(self) -> None:
         """End the threads."""
         if self.batching is not None:
             self.scheduler.close()
         self._threads.shutdown()
-
-
-def session_config(flags: Flags) -> config_pb2.ConfigProto:
-    """What the flags say about a session: threads, GPU memory, data types.
-
-    Raises:
-        StatusError: a file that a flag names can't be read.
-    """
-    result = config_pb2.ConfigProto()
-    if flags.tensorflow_session_config_file:
-        result = config.read(flags.tensorflow_session_config_file, config_pb2.ConfigProto)
-    both = flags.tensorflow_session_parallelism
-    if both or flags.tensorflow_intra_op_parallelism:
-        result.intra_op_parallelism_threads = both or flags.tensorflow_intra_op_parallelism
-    if both or flags.tensorflow_inter_op_parallelism:
-        result.inter_op_parallelism_threads = both or flags.tensorflow_inter_op_parallelism
-    if flags.per_process_gpu_memory_fraction:
-        result.gpu_options.per_process_gpu_memory_fraction = flags.per_process_gpu_memory_fraction
-    if flags.mixed_precision == "bfloat16":
-        rewrites = result.graph_options.rewrite_options
-        rewrites.auto_mixed_precision_onednn_bfloat16 = rewrites.ON
-    return result

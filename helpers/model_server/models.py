@@ -21,15 +21,21 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 from tensorflow_serving.apis import model_pb2
-from tensorflow_serving.config import file_system_storage_path_source_pb2 as source_pb2
 from tensorflow_serving.config import model_server_config_pb2 as config_pb2
 
+from helpers.model_server import sources
 from helpers.model_server.flags import CPUS, Flags
 from helpers.model_server.loading import Loader, Model
-from helpers.model_server.status import Code, StatusError, from_exception, invalid
+from helpers.model_server.status import (
+    Code,
+    StatusError,
+    failed_precondition,
+    from_exception,
+    invalid,
+    not_found,
+)
 
 log = logging.getLogger("model_server")
-Policy = source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
 
 
 class State(enum.IntEnum):
@@ -57,6 +63,9 @@ class Version:
     task: asyncio.Task[None] | None = None
     idle: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
 
+    def __str__(self) -> str:
+        return f"{{name: {self.name} version: {self.number}}}"
+
 
 class Models:
     """All configured models.
@@ -69,9 +78,7 @@ class Models:
     def __init__(
         self, flags: Flags, loader: Loader, warm_up: Callable[[Model], Awaitable[None]]
     ) -> None:
-        self._flags = flags
-        self._loader = loader
-        self._warm_up = warm_up
+        self._flags, self._loader, self._warm_up = flags, loader, warm_up
         self._configs: dict[str, config_pb2.ModelConfig] = {}
         self._versions: dict[str, dict[int, Version]] = {}
         self._labels: dict[str, dict[str, int]] = {}
@@ -106,23 +113,19 @@ class Models:
         if not spec.name:
             raise invalid("ModelSpec has no name specified.")
         choice = spec.WhichOneof("version_choice")
+        available = self._available(spec.name)
+        if choice is None:
+            if not available:
+                raise not_found(f"Servable not found for request: Latest({spec.name})")
+            return available[max(available)]
         number = spec.version.value
         if choice == "version_label":
             labels = self._labels.get(spec.name, {})
             if spec.version_label not in labels:
                 raise invalid(f"Unrecognized servable version label: {spec.version_label}")
             number = labels[spec.version_label]
-        available = self._available(spec.name)
-        if choice is None:
-            if not available:
-                raise StatusError(
-                    Code.NOT_FOUND, f"Servable not found for request: Latest({spec.name})"
-                )
-            return available[max(available)]
         if number not in available:
-            raise StatusError(
-                Code.NOT_FOUND, f"Servable not found for request: Specific({spec.name}, {number})"
-            )
+            raise not_found(f"Servable not found for request: Specific({spec.name}, {number})")
         return available[number]
 
     def _available(self, name: str) -> Mapping[int, Version]:
@@ -136,15 +139,11 @@ class Models:
             StatusError: NOT_FOUND where nothing is.
         """
         known = self._versions.get(name, {})
-        if number is not None:
-            if number not in known:
-                raise StatusError(
-                    Code.NOT_FOUND, f"Could not find version {number} of model {name}"
-                )
-            return [known[number]]
-        if not known:
-            raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
-        return [known[n] for n in sorted(known, reverse=True)]
+        if number is None and not known:
+            raise not_found(f"Could not find any versions of model {name}")
+        if number is not None and number not in known:
+            raise not_found(f"Could not find version {number} of model {name}")
+        return [known[n] for n in sorted(known, reverse=True) if number in (None, n)]
 
     def all_available(self) -> bool:
         """Whether every configured model has a version that answers."""
@@ -172,17 +171,11 @@ class Models:
             StatusError: the configuration is invalid, and the old one stays; or a new model could
                 not be loaded, or a label points to a version that isn't available.
         """
-        if config.WhichOneof("config") != "model_config_list":
-            if config.WhichOneof("config") is None:
-                log.info("Taking no action for empty config.")
-                return
-            raise StatusError(
-                Code.FAILED_PRECONDITION,
-                "Cannot transition to requested config. It is only legal to transition from one "
-                "ModelConfigList to another.",
-            )
+        if config.WhichOneof("config") is None:
+            log.info("Taking no action for empty config.")
+            return
         async with self._lock:
-            configs = _validated(config, self._configs)
+            configs = sources.validated(config, self._configs)
             added = [name for name in configs if name not in self._configs]
             self._configs = configs
             await self._poll()
@@ -190,15 +183,10 @@ class Models:
             self._set_labels()
 
     async def _wait_until_available(self, names: list[str]) -> None:
-        patience = self._flags.file_system_poll_wait_seconds or 1
         while any(not self._versions.get(name) for name in names):
             if not self._flags.file_system_poll_wait_seconds:
-                raise StatusError(
-                    Code.NOT_FOUND,
-                    "; ".join(self._said.values())
-                    + " (and --file_system_poll_wait_seconds=0 says not to look again)",
-                )
-            await asyncio.sleep(patience)
+                raise not_found("; ".join(self._said.values()))
+            await asyncio.sleep(self._flags.file_system_poll_wait_seconds)
             await self._poll()
         failed: list[Version] = []
         for name in names:
@@ -209,14 +197,9 @@ class Models:
             if not self._available(name):
                 failed += self._versions[name].values()
         if failed:
-            listed = ", ".join(
-                f"{{Servable: {{name: {v.name} version: {v.number}}} due to error: {v.error}}}"
-                for v in failed
-            )
-            raise StatusError(
-                Code.UNKNOWN,
-                f"{len(failed)} servable(s) did not become available: {{{listed}}}",
-            )
+            listed = ", ".join(f"{{Servable: {v} due to error: {v.error}}}" for v in failed)
+            text = f"{len(failed)} servable(s) did not become available: {{{listed}}}"
+            raise StatusError(Code.UNKNOWN, text)
 
     def _set_labels(self) -> None:
         labels: dict[str, dict[str, int]] = {}
@@ -225,10 +208,9 @@ class Models:
                 new = label not in self._labels.get(name, {})
                 allowed = new and self._flags.allow_version_labels_for_unavailable_models
                 if number not in self._available(name) and not allowed:
-                    raise StatusError(
-                        Code.FAILED_PRECONDITION,
+                    raise failed_precondition(
                         f"Request to assign label to version {number} of model {name}, which is "
-                        "not currently available for inference",
+                        "not currently available for inference"
                     )
                 labels.setdefault(name, {})[label] = number
         self._labels = labels
@@ -245,9 +227,8 @@ class Models:
 
     async def _poll(self) -> None:
         loop = asyncio.get_running_loop()
-        configs = dict(self._configs)
-        for name, config in configs.items():
-            found, problem = await loop.run_in_executor(self._threads, _look, config)
+        for name, config in dict(self._configs).items():
+            found, problem = await loop.run_in_executor(self._threads, sources.look, config)
             if problem and self._said.get(name) != problem:
                 log.warning(problem)
             self._said[name] = problem
@@ -265,15 +246,13 @@ class Models:
                     version.task.cancel()
         for number, path in sorted(found.items(), reverse=True):
             known = versions.get(number)
-            if known is not None and (known.wanted or known.state != State.END):
-                continue
-            versions[number] = version = Version(name, number, path)
-            version.task = asyncio.create_task(self._bring_up(version))
+            if known is None or (not known.wanted and known.state == State.END):
+                versions[number] = version = Version(name, number, path)
+                version.task = asyncio.create_task(self._bring_up(version))
         self._retire(name)
 
     async def _bring_up(self, version: Version) -> None:
         """Load a version, with retries, and warm it up."""
-        label = f"{{name: {version.name} version: {version.number}}}"
         try:
             for attempt in range(self._flags.max_num_load_retries + 1):
                 if attempt:
@@ -281,48 +260,43 @@ class Models:
                 async with self._at_once:
                     version.state = State.LOADING
                     try:
-                        await self._load(version)
-                        break
+                        version.model = await self._load(version)
                     except Exception as error:
                         version.error = from_exception(error)
-                        log.error("Loading servable: %s failed: %s", label, version.error)
-            if version.model is None:
-                version.state = State.END
-                return
-            version.error = None
-            version.state = State.AVAILABLE
-            log.info("Successfully loaded servable version %s", label)
-        except asyncio.CancelledError:
-            version.state = State.END
-            raise
+                        log.error("Loading servable: %s failed: %s", version, version.error)
+                    else:
+                        version.state, version.error = State.AVAILABLE, None
+                        log.info("Successfully loaded servable version %s", version)
+                        break
         finally:
             version.task = None
+            if version.model is None:
+                version.state = State.END
         self._retire(version.name)
 
-    async def _load(self, version: Version) -> None:
-        loop = asyncio.get_running_loop()
-        loading = loop.run_in_executor(
+    async def _load(self, version: Version) -> Model:
+        loading = asyncio.get_running_loop().run_in_executor(
             self._threads, self._loader.load, version.name, version.number, version.path
         )
         try:
             model = await asyncio.shield(loading)
         except asyncio.CancelledError:
-            loading.add_done_callback(_close_loaded)
+            loading.add_done_callback(_free)
             raise
         try:
             await self._warm_up(model)
         except BaseException:
             model.close()
             raise
-        version.model = model
+        return model
 
     def _retire(self, name: str) -> None:
         """Unload what is no longer wanted, if something that is wanted can take over."""
-        versions = self._versions.get(name, {})
-        wanted = [version for version in versions.values() if version.wanted]
+        versions = self._versions.get(name, {}).values()
+        wanted = [version for version in versions if version.wanted]
         if wanted and not any(version.state == State.AVAILABLE for version in wanted):
             return
-        for version in versions.values():
+        for version in versions:
             if not version.wanted and version.state == State.AVAILABLE:
                 version.state = State.UNLOADING
                 version.task = asyncio.create_task(self._take_down(version))
@@ -333,7 +307,7 @@ class Models:
         assert version.model is not None
         await asyncio.get_running_loop().run_in_executor(self._threads, version.model.close)
         version.model, version.task, version.state = None, None, State.END
-        log.info("Done unloading servable {name: %s version: %s}", version.name, version.number)
+        log.info("Done unloading servable %s", version)
 
     async def close(self) -> None:
         """Stop looking for versions and free them all. Nothing may be running."""
@@ -348,75 +322,7 @@ class Models:
         self._threads.shutdown()
 
 
-def _close_loaded(loading: asyncio.Future[Model]) -> None:
-    """Free a version that finished loading when nobody wanted it any more."""
-    if not loading.cancelled() and loading.exception() is None:
+def _free(loading: asyncio.Future[Model]) -> None:
+    """Close a version that came when nobody wanted it any more."""
+    if not loading.cancelled() and not loading.exception():
         loading.result().close()
-
-
-def _validated(
-    config: config_pb2.ModelServerConfig, old: Mapping[str, config_pb2.ModelConfig]
-) -> dict[str, config_pb2.ModelConfig]:
-    configs: dict[str, config_pb2.ModelConfig] = {}
-    for model in config.model_config_list.config:
-        if model.name in configs:
-            raise invalid(f"Illegal to list model {model.name} multiple times in config list")
-        if not Path(model.base_path).is_absolute():
-            raise invalid(
-                f"Expected model {model.name} to have an absolute path or URI; got base_path()="
-                f"{model.base_path}"
-            )
-        platform = model.model_platform or ("tensorflow" if model.model_type == 1 else "")
-        if not platform:
-            raise invalid(
-                "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
-                f'ModelServerConfig::model_platform. Add model_platform: "tensorflow" to '
-                f"{model.name}"
-            )
-        if model.name in old and old[model.name].model_platform != model.model_platform:
-            raise StatusError(
-                Code.FAILED_PRECONDITION,
-                f"Cannot transition to requested model platform. It is only legal to transition to "
-                f"the same model platform. Model {model.name}",
-            )
-        if platform != "tensorflow":
-            raise invalid(f'ModelServer supports model_platform "tensorflow"; got {platform}')
-        configs[model.name] = model
-    return configs
-
-
-def _look(config: config_pb2.ModelConfig) -> tuple[Mapping[int, Path] | None, str]:
-    """The versions that should be served (None: can't tell, change nothing), and what is wrong."""
-    base = Path(config.base_path)
-    try:
-        children = {
-            int(child.name): child
-            for child in base.iterdir()
-            if child.name.isascii() and child.name.isdigit() and child.is_dir()
-        }
-    except OSError as error:
-        return None, (
-            f"FileSystemStoragePathSource encountered a filesystem access error: Could not find "
-            f"base path {base} for servable {config.name} ({error.strerror}). Check the path, or "
-            "export a model to it; the server goes on looking"
-        )
-    policy = config.model_version_policy
-    if not children:
-        return {}, (
-            f"No versions of servable {config.name} found under base path {base}. Did you forget "
-            "to name your leaf directory as a number (eg. '/1/')?"
-        )
-    kind = policy.WhichOneof("policy_choice")
-    if kind == "all":
-        return children, ""
-    if kind == "specific":
-        missing = [n for n in policy.specific.versions if n not in children]
-        problem = "".join(
-            f"Version {n} of servable {config.name}, which was requested to be served as a "
-            f"'specific' version in the servable's model version policy, was not found in the file "
-            f"system ({base}). "
-            for n in missing
-        )
-        return {n: children[n] for n in policy.specific.versions if n in children}, problem
-    newest = sorted(children, reverse=True)[: policy.latest.num_versions or 1]
-    return {n: children[n] for n in newest}, ""

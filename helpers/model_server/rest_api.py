@@ -23,10 +23,9 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from helpers.model_server import json_tensors, metrics
+from helpers.model_server import json_examples, json_tensors, metrics
 from helpers.model_server.flags import Flags
 from helpers.model_server.inference import DEFAULT_SIGNATURE, Call, Inference
-from helpers.model_server.request_log import finished
 from helpers.model_server.status import HTTP_STATUS, Code, StatusError, from_exception, invalid
 
 log = logging.getLogger("model_server")
@@ -45,7 +44,7 @@ class Rest:
     """
 
     def __init__(self, flags: Flags, inference: Inference, metrics_path: str | None) -> None:
-        self._flags = flags
+        self._port = flags.rest_api_port
         handlers: list[Any] = [(r"(?i)/v1/.*", _Api, {"flags": flags, "inference": inference})]
         if metrics_path is not None:
             handlers.insert(0, (re.escape(metrics_path), _Metrics))
@@ -65,8 +64,7 @@ class Rest:
             OSError: the port is in use.
         """
         # IPv4, where the original listens; "localhost" may be both.
-        sockets = tornado.netutil.bind_sockets(self._flags.rest_api_port, "0.0.0.0")  # noqa: S104
-        self._server.add_sockets(sockets)
+        self._server.add_sockets(tornado.netutil.bind_sockets(self._port, "0.0.0.0"))  # noqa: S104
 
     async def drain(self, timeout_s: float) -> None:
         """Accept no more connections; wait for the requests in flight; close the connections."""
@@ -87,7 +85,7 @@ class _Unknown(tornado.web.RequestHandler):
 
 class _Metrics(tornado.web.RequestHandler):
     def get(self) -> None:
-        self.set_header("Content-Type", metrics.CONTENT_TYPE)
+        self.set_header("Content-Type", "text/plain")
         self.finish(metrics.exposition())
 
 
@@ -120,15 +118,14 @@ class _Api(tornado.web.RequestHandler):
             failure = from_exception(error)
             if failure.code == Code.INTERNAL and not isinstance(error, StatusError):
                 log.exception("%s %s failed", self.request.method, self.request.path)
-            status = HTTP_STATUS.get(failure.code, 500)
-            self._reply(status, json.dumps({"error": failure.grpc_message}))
+            self._reply(HTTP_STATUS.get(failure.code, 500), json.dumps({"error": failure.short}))
         except asyncio.CancelledError:
             failure = StatusError(Code.CANCELLED, "the client went away")
         finally:
             _Api.in_flight -= 1
             # The original's label is the path's word, and nothing for status and metadata.
             api = self._call.api.lower()
-            finished(self._call, failure, begun, entrypoint="REST", api=api, counted=True)
+            metrics.finished(self._call, failure, begun, entrypoint="REST", api=api, counted=True)
 
     get = post = put = delete = patch = head = options = _serve
 
@@ -155,71 +152,78 @@ class _Api(tornado.web.RequestHandler):
         if method == "OPTIONS" and self._flags.rest_api_enable_cors_support:
             return ""
         if method == "POST" and (match := _PREDICTION.fullmatch(path)):
-            name, version, label, action = match.groups()
-            return await self._predict_api(name, version, label, action.lower())
+            *model, action = match.groups()
+            return await getattr(self, f"_{action.lower()}")(model)
         if method == "GET" and (match := _STATUS.fullmatch(path)):
-            return self._status_api(*match.groups())
+            *model, metadata = match.groups()
+            if not model[0]:
+                raise invalid("Missing model name in request.")
+            return self._metadata(model) if metadata else self._status(model)
         raise invalid(f"Malformed request: {method} {path}")
 
-    def _fill_spec(self, spec: Any, name: str, version: str | None, label: str | None) -> None:
-        spec.name = urllib.parse.unquote(name)
-        self._call.take(spec)
+    def _request(self, kind: Any, model: list[str | None]) -> Any:
+        """An empty request for the model that the path names."""
+        request = kind()
+        name, version, label = model
+        request.model_spec.name = urllib.parse.unquote(name or "")
+        self._call.take(request.model_spec)
         if version:
             if int(version) >= 2**63:
                 raise invalid(f"Failed to convert version: {version} to numeric.")
-            spec.version.value = int(version)
+            request.model_spec.version.value = int(version)
         if label:
-            spec.version_label = urllib.parse.unquote(label)
+            request.model_spec.version_label = urllib.parse.unquote(label)
+        return request
 
-    async def _predict_api(
-        self, name: str, version: str | None, label: str | None, action: str
-    ) -> str:
-        self._call.api = action.capitalize()
-        kinds: dict[str, Any] = {
-            "predict": predict_pb2.PredictRequest,
-            "classify": classification_pb2.ClassificationRequest,
-            "regress": regression_pb2.RegressionRequest,
-        }
-        request = kinds[action]()
-        self._fill_spec(request.model_spec, name, version, label)
+    def _document(self, api: str, request: Any) -> dict[str, Any]:
+        self._call.api = api
         document = json_tensors.parse(b"".join(self._chunks))
         self._chunks = []
         request.model_spec.signature_name = document.get("signature_name", "")
-        if action == "predict":
-            return await self._predict(request, document)
-        json_tensors.fill_examples(request.input, document, action)
-        if action == "classify":
-            response = await self._inference.classify(request, self._call)
-            return json_tensors.classifications(response.result)
-        regressed = await self._inference.regress(request, self._call)
-        return json_tensors.regressions(regressed.result)
+        return document
 
-    async def _predict(self, request: predict_pb2.PredictRequest, document: Any) -> str:
-        with self._inference.models.use(request.model_spec) as model:
+    async def _classify(self, model: list[str | None]) -> str:
+        request = self._request(classification_pb2.ClassificationRequest, model)
+        document = self._document("Classify", request)
+        json_examples.fill_examples(request.input, document, "classify")
+        response = await self._inference.classify(request, self._call)
+        return json_examples.classifications(response.result)
+
+    async def _regress(self, model: list[str | None]) -> str:
+        request = self._request(regression_pb2.RegressionRequest, model)
+        document = self._document("Regress", request)
+        json_examples.fill_examples(request.input, document, "regress")
+        response = await self._inference.regress(request, self._call)
+        return json_examples.regressions(response.result)
+
+    async def _predict(self, model: list[str | None]) -> str:
+        request = self._request(predict_pb2.PredictRequest, model)
+        document = self._document("Predict", request)
+        with self._inference.models.use(request.model_spec) as held:
             wanted = request.model_spec.signature_name or DEFAULT_SIGNATURE
-            if wanted not in model.signatures:
+            if wanted not in held.signatures:
                 raise invalid(f'Serving signature name: "{wanted}" not found in signature def')
-            expected = dict(sorted(model.signatures[wanted].inputs.items()))
+            expected = dict(sorted(held.signatures[wanted].inputs.items()))
         if not expected:
             raise invalid(f"Failed to get input map for signature: {wanted}")
         rows = json_tensors.fill_predict(request, document, expected)
         response = await self._inference.predict(request, self._call)
         return json_tensors.predictions(response, rows=rows)
 
-    def _status_api(
-        self, name: str | None, version: str | None, label: str | None, metadata: str | None
-    ) -> str:
-        if not name:
-            raise invalid("Missing model name in request.")
-        if metadata:
-            wanted = get_model_metadata_pb2.GetModelMetadataRequest(
-                metadata_field=["signature_def"]
-            )
-            self._fill_spec(wanted.model_spec, name, version, label)
-            return _metadata_json(self._inference.metadata(wanted))
-        request = get_model_status_pb2.GetModelStatusRequest()
-        self._fill_spec(request.model_spec, name, version, label)
-        return str(_json(self._inference.status(request)))
+    def _status(self, model: list[str | None]) -> str:
+        request = self._request(get_model_status_pb2.GetModelStatusRequest, model)
+        return _json(self._inference.status(request))
+
+    def _metadata(self, model: list[str | None]) -> str:
+        request = self._request(get_model_metadata_pb2.GetModelMetadataRequest, model)
+        request.metadata_field.append("signature_def")
+        response = self._inference.metadata(request)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(signatures)
+        return (
+            f'{{\n"model_spec":{_json(response.model_spec)},\n"metadata": '
+            f'{{"signature_def": {_json(signatures)}}}\n}}\n'
+        )
 
 
 def _json(message: Any) -> str:
@@ -228,12 +232,3 @@ def _json(message: Any) -> str:
         indent=1,
     )  # fmt: skip
     return text
-
-
-def _metadata_json(response: get_model_metadata_pb2.GetModelMetadataResponse) -> str:
-    signatures = get_model_metadata_pb2.SignatureDefMap()
-    response.metadata["signature_def"].Unpack(signatures)
-    return (
-        f'{{\n"model_spec":{_json(response.model_spec)},\n"metadata": '
-        f'{{"signature_def": {_json(signatures)}}}\n}}\n'
-    )

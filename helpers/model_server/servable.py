@@ -7,11 +7,10 @@ as it fails there.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from google.protobuf import text_format
@@ -21,53 +20,74 @@ from tensorflow.python.client import pywrap_tf_session, session
 from tensorflow.python.framework import importer, ops
 
 from helpers.model_server import metrics
-from helpers.model_server.status import Code, StatusError
+from helpers.model_server.status import Code, StatusError, invalid, not_found
 
 Array = np.ndarray[Any, Any]
-_INIT_OP_SIGNATURE = "__saved_model_init_op"
-_TRAIN_OP_SIGNATURE = "__saved_model_train_op"
+_INIT_OP = "__saved_model_init_op"
 
 
-class Servable(Protocol):
-    """What the rest of the server needs of a loaded version."""
+class SavedModel:
+    """A SavedModel in a session of its own, written by TensorFlow 1, TensorFlow 2 or Keras.
 
-    @property
-    def signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]:
-        """Every signature of the model by its name."""
+    Args:
+        path: a version's directory.
+        tags: of the graph to load; usually `{"serve"}`.
+        config: of the session: threads, GPU memory.
+
+    Raises:
+        StatusError: no SavedModel there, or none with these tags.
+        tensorflow.errors.OpError: its variables can't be restored, its init operation fails.
+    """
+
+    def __init__(self, path: Path, *, tags: frozenset[str], config: config_pb2.ConfigProto) -> None:
+        meta_graph = _meta_graph(path, tags)
+        graph = ops.Graph()
+        try:
+            with graph.as_default():
+                importer.import_graph_def(
+                    meta_graph.graph_def, name="",
+                    producer_op_list=meta_graph.meta_info_def.stripped_op_list,
+                )  # fmt: skip
+        except ValueError as error:
+            raise invalid(f"{path / 'saved_model.pb'}: {error}") from error
+        self.session = session.Session(graph=graph, config=config)
+        try:
+            self._restore(meta_graph, path)
+        except BaseException:
+            self.close()
+            raise
+        meta_graph.ClearField("graph_def")  # twice in memory otherwise
+        self.signatures: Mapping[str, meta_graph_pb2.SignatureDef] = meta_graph.signature_def
+        self._tensors: dict[str, Any] = {}
+
+    def _restore(self, meta_graph: meta_graph_pb2.MetaGraphDef, path: Path) -> None:
+        feeds = _assets(meta_graph, path)
+        variables, saver = path / "variables" / "variables", meta_graph.saver_def
+        if saver.restore_op_name and variables.with_suffix(".index").exists():
+            self._run_operation(
+                saver.restore_op_name, {**feeds, saver.filename_tensor_name: str(variables)}
+            )
+        if _INIT_OP in meta_graph.signature_def:
+            init = meta_graph.signature_def[_INIT_OP].outputs[_INIT_OP].name
+        else:  # TensorFlow 1
+            keys = ("saved_model_main_op", "legacy_init_op")
+            found = [meta_graph.collection_def[k] for k in keys if k in meta_graph.collection_def]
+            init = found[0].node_list.value[0] if found else ""
+        if init:
+            self._run_operation(init.split(":")[0], feeds)
+
+    def _run_operation(self, name: str, feeds: Mapping[str, str]) -> None:
+        self.session.run(self.session.graph.get_operation_by_name(name), feeds)
 
     def run(
-        self, inputs: Mapping[str, Array], outputs: Sequence[str], *, timeout_ms: int = 0
+        self, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_ms: int = 0
     ) -> list[Array]:
-        """Run the graph.
+        """Run the graph in this thread; the interpreter lock is released meanwhile.
 
         Args:
             inputs: graph tensor name to array.
             outputs: graph tensor names.
             timeout_ms: 0: none.
-        """
-
-    def close(self) -> None:
-        """Free what it holds."""
-
-
-@dataclasses.dataclass(frozen=True)
-class SavedModel:
-    """A SavedModel in a session of its own."""
-
-    path: Path
-    meta_graph: meta_graph_pb2.MetaGraphDef
-    session: Any
-    tensors: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]:
-        """Every signature of the model by its name."""
-        return self.meta_graph.signature_def
-
-    def run(
-        self, inputs: Mapping[str, Array], outputs: Sequence[str], *, timeout_ms: int = 0
-    ) -> list[Array]:
-        """Run the graph in this thread; the interpreter lock is released meanwhile.
 
         Raises:
             tensorflow.errors.OpError: an operation failed.
@@ -80,13 +100,10 @@ class SavedModel:
         try:
             # What Session.run calls in the end, without what it does before: 60 us, not 200.
             answer: list[Array] = pywrap_tf_session.TF_SessionRun_wrapper(
-                self.session._session,
-                options,
+                self.session._session, options,
                 {self._tensor(name): array for name, array in inputs.items()},
-                [self._tensor(name) for name in outputs],
-                [],
-                None,
-            )
+                [self._tensor(name) for name in outputs], [], None,
+            )  # fmt: skip
         finally:
             if options is not None:
                 pywrap_tf_session.TF_DeleteBuffer(options)
@@ -96,55 +113,20 @@ class SavedModel:
         return answer
 
     def _tensor(self, name: str) -> Any:
-        if name not in self.tensors:
-            full = name if ":" in name else f"{name}:0"
+        if name not in self._tensors:
             try:
-                tensor = self.session.graph.get_tensor_by_name(full)
+                full = name if ":" in name else f"{name}:0"
+                self._tensors[name] = self.session.graph.get_tensor_by_name(full)._as_tf_output()
             except (KeyError, ValueError) as error:
-                raise StatusError(
-                    Code.INVALID_ARGUMENT,
-                    f"Tensor {name}, specified in either feed_devices or "
-                    "fetch_devices was not found in the Graph",
+                raise invalid(
+                    f"Tensor {name}, specified in either feed_devices or fetch_devices was not "
+                    "found in the Graph"
                 ) from error
-            self.tensors[name] = tensor._as_tf_output()
-        return self.tensors[name]
+        return self._tensors[name]
 
     def close(self) -> None:
         """Free the session, its variables and its threads."""
         self.session.close()
-
-
-def load(path: Path, *, tags: frozenset[str], config: config_pb2.ConfigProto) -> SavedModel:
-    """Load a SavedModel written by TensorFlow 1, TensorFlow 2 or Keras.
-
-    Args:
-        path: a version's directory.
-        tags: of the graph to load; usually `{"serve"}`.
-        config: of the session: threads, GPU memory.
-
-    Raises:
-        StatusError: no SavedModel there, or none with these tags.
-        tensorflow.errors.OpError: its variables can't be restored, its init operation fails.
-    """
-    meta_graph = _meta_graph(path, tags)
-    graph = ops.Graph()
-    try:
-        with graph.as_default():
-            importer.import_graph_def(
-                meta_graph.graph_def, name="",
-                producer_op_list=meta_graph.meta_info_def.stripped_op_list,
-            )  # fmt: skip
-    except ValueError as error:
-        raise StatusError(Code.INVALID_ARGUMENT, f"{path / 'saved_model.pb'}: {error}") from error
-    loaded = session.Session(graph=graph, config=config)
-    try:
-        _restore(loaded, meta_graph, path)
-        _initialize(loaded, meta_graph, path)
-    except BaseException:
-        loaded.close()
-        raise
-    meta_graph.ClearField("graph_def")  # twice in memory otherwise
-    return SavedModel(path, meta_graph, loaded)
 
 
 def _meta_graph(path: Path, tags: frozenset[str]) -> meta_graph_pb2.MetaGraphDef:
@@ -155,12 +137,10 @@ def _meta_graph(path: Path, tags: frozenset[str]) -> meta_graph_pb2.MetaGraphDef
         elif (path / "saved_model.pbtxt").exists():
             text_format.Parse((path / "saved_model.pbtxt").read_text(), saved)
         else:
-            raise StatusError(
-                Code.NOT_FOUND,
-                "Could not find SavedModel .pb or .pbtxt at supplied export directory "
-                f"path: {path}. Check that the directory exists and that you have the right "
-                "permissions for accessing it. An export that was cut off leaves such a "
-                "directory: export again",
+            raise not_found(
+                "Could not find SavedModel .pb or .pbtxt at supplied export directory path: "
+                f"{path}. Check that the directory exists and that you have the right permissions "
+                "for accessing it. An export that was cut off leaves such a directory: export again"
             )
     except (DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
         raise StatusError(
@@ -169,11 +149,10 @@ def _meta_graph(path: Path, tags: frozenset[str]) -> meta_graph_pb2.MetaGraphDef
     for meta_graph in saved.meta_graphs:
         if set(meta_graph.meta_info_def.tags) == tags:
             return meta_graph
-    raise StatusError(
-        Code.NOT_FOUND,
+    raise not_found(
         f"Could not find meta graph def matching supplied tags: {{ {' '.join(sorted(tags))} }}. To "
         "inspect available tag-sets in the SavedModel, please use the SavedModel CLI: "
-        "`saved_model_cli`",
+        "`saved_model_cli`"
     )
 
 
@@ -182,32 +161,6 @@ def _assets(meta_graph: meta_graph_pb2.MetaGraphDef, path: Path) -> dict[str, st
     files = list(meta_graph.asset_file_def)
     if not files and "saved_model_assets" in meta_graph.collection_def:  # TensorFlow 1
         for packed in meta_graph.collection_def["saved_model_assets"].any_list.value:
-            file = meta_graph_pb2.AssetFileDef()
-            packed.Unpack(file)
-            files.append(file)
+            files.append(meta_graph_pb2.AssetFileDef())
+            packed.Unpack(files[-1])
     return {file.tensor_info.name: str(path / "assets" / file.filename) for file in files}
-
-
-def _restore(loaded: Any, meta_graph: meta_graph_pb2.MetaGraphDef, path: Path) -> None:
-    variables = path / "variables" / "variables"
-    saver = meta_graph.saver_def
-    if not saver.restore_op_name or not variables.with_suffix(".index").exists():
-        return  # a model without variables
-    feeds = {**_assets(meta_graph, path), saver.filename_tensor_name: str(variables)}
-    loaded.run(loaded.graph.get_operation_by_name(saver.restore_op_name), feeds)
-
-
-def _initialize(loaded: Any, meta_graph: meta_graph_pb2.MetaGraphDef, path: Path) -> None:
-    name = ""
-    if _INIT_OP_SIGNATURE in meta_graph.signature_def:
-        outputs = meta_graph.signature_def[_INIT_OP_SIGNATURE].outputs
-        name = outputs[_INIT_OP_SIGNATURE].name
-    else:
-        for key in ("saved_model_main_op", "legacy_init_op"):
-            if key in meta_graph.collection_def:
-                name = meta_graph.collection_def[key].node_list.value[0]
-                break
-    if name:
-        loaded.run(
-            loaded.graph.get_operation_by_name(name.split(":")[0]), _assets(meta_graph, path)
-        )

@@ -8,9 +8,6 @@ flight and exits with 0.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
-import functools
 import logging
 import signal
 import socket
@@ -19,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from tensorflow_serving.config import model_server_config_pb2 as config_pb2
 
-from helpers.model_server import config, grpc_api, request_log, warmup
+from helpers.model_server import config, grpc_api, metrics, warmup
 from helpers.model_server.flags import Flags
 from helpers.model_server.inference import Inference
 from helpers.model_server.loading import Loader, Model
@@ -31,6 +27,7 @@ from helpers.model_server.status import Code, StatusError
 
 log = logging.getLogger("model_server")
 FAILED = 255  # the original's -1
+_ON_THE_WIRE_S = 0.1  # what a client sent before it heard of the stop is still let in
 
 
 def run(flags: Flags) -> int:
@@ -39,7 +36,7 @@ def run(flags: Flags) -> int:
         level=logging.INFO, stream=sys.stderr,
         format="%(asctime)s.%(msecs)03d %(levelname).1s %(message)s", datefmt="%Y-%m-%d %H:%M:%S",
     )  # fmt: skip
-    request_log.enabled = flags.request_log
+    metrics.log_requests = flags.request_log
     # A batch thread that comes back from TensorFlow waits this long for the interpreter at most.
     sys.setswitchinterval(0.0005)
     try:
@@ -51,33 +48,20 @@ def run(flags: Flags) -> int:
         return 130
 
 
-def model_config(flags: Flags) -> config_pb2.ModelServerConfig:
-    """The models that the flags name, one by one or in a file.
-
-    Raises:
-        StatusError: the file can't be read.
-    """
-    if flags.model_config_file:
-        return config.read(flags.model_config_file, config_pb2.ModelServerConfig)
-    result = config_pb2.ModelServerConfig()
-    result.model_config_list.config.add(
-        name=flags.model_name, base_path=flags.model_base_path, model_platform="tensorflow"
-    )
-    return result
-
-
 async def _serve(flags: Flags) -> int:
-    stop = _stop_on_signals()
-    for port in (flags.port, flags.rest_api_port):
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for port in filter(None, (flags.port, flags.rest_api_port)):
         _check_free(port)
     metrics_path = config.prometheus_path(flags)
     credentials = grpc_api.credentials(flags)
-    configured = model_config(flags)
+    configured = config.models(flags)
     loader = Loader(flags)
-    iterations = flags.num_request_iterations_for_warmup or 1
 
     async def warm_up(model: Model) -> None:
         if flags.enable_model_warmup:
+            iterations = flags.num_request_iterations_for_warmup or 1
             await warmup.run(model, inference.replay, iterations=iterations)
 
     models = Models(flags, loader, warm_up)
@@ -102,27 +86,19 @@ async def _serve(flags: Flags) -> int:
             tasks.append(asyncio.create_task(_follow_config(flags, models, configured)))
         await stop.wait()
         log.info("Stopping: requests in flight have %g s", flags.drain_timeout_seconds)
+        await grpc_api.set_health(health, serving=False)
+        await asyncio.sleep(_ON_THE_WIRE_S)
     finally:
         for task in tasks:
             task.cancel()
-        await grpc_api.set_health(health, serving=False)
-        await asyncio.gather(
-            server.stop(flags.drain_timeout_seconds), rest.drain(flags.drain_timeout_seconds)
-        )
+        patience_s = flags.drain_timeout_seconds
+        await asyncio.gather(server.stop(patience_s), rest.drain(patience_s))
         await models.close()
         await asyncio.get_running_loop().run_in_executor(None, loader.close)
         if flags.grpc_socket_path:
-            with contextlib.suppress(OSError):
-                Path(flags.grpc_socket_path).unlink()
+            Path(flags.grpc_socket_path).unlink(missing_ok=True)
     log.info("Stopped")
     return 0
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
 
 
 async def _before(stop: asyncio.Event, work: Any) -> bool:
@@ -142,54 +118,39 @@ def _check_free(port: int) -> None:
     """Fail now rather than after a minute of loading.
 
     Raises:
-        StatusError: ALREADY_EXISTS, something listens on the port.
+        StatusError: something listens on the port, or it needs privileges.
     """
-    if not port:
-        return
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("0.0.0.0", port))  # noqa: S104  where the original listens
+        except PermissionError as error:
+            text = f"port {port} needs privileges. Choose one above 1023"
+            raise StatusError(Code.PERMISSION_DENIED, text) from error
         except OSError as error:
-            raise _port_error(port, error) from error
-
-
-def _port_error(port: int, error: OSError | None = None) -> StatusError:
-    if error is not None and error.errno == errno.EACCES:
-        return StatusError(
-            Code.PERMISSION_DENIED,
-            f"port {port} needs privileges. Choose one above 1023 with --port or --rest_api_port",
-        )
-    return StatusError(
-        Code.ALREADY_EXISTS,
-        f"port {port} is in use. Stop the program that listens on it, or choose another port with "
-        "--port or --rest_api_port",
-    )
+            text = (
+                f"port {port} is in use. Stop the program that listens on it, or choose another "
+                "with --port or --rest_api_port"
+            )
+            raise StatusError(Code.ALREADY_EXISTS, text) from error
 
 
 async def _listen(
     flags: Flags, server: grpc.aio.Server, credentials: grpc.ServerCredentials | None
 ) -> None:
     addresses = [f"0.0.0.0:{flags.port}"] if flags.port else []
-    if flags.grpc_socket_path:
-        addresses.append(f"unix:{flags.grpc_socket_path}")
+    addresses += [f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else []
     for address in addresses:
-        add = server.add_insecure_port
-        if credentials is not None and not address.startswith("unix:"):
-            add = functools.partial(server.add_secure_port, server_credentials=credentials)
-        bound, problem = 0, None
         try:
-            bound = add(address)
-        except RuntimeError as error:
-            problem = error
-        if not bound and address.startswith("unix:"):
-            raise StatusError(
-                Code.ALREADY_EXISTS,
-                f"can't listen on the UNIX socket {flags.grpc_socket_path}. Check that its "
-                "directory exists and that no other server uses it",
-            ) from problem
+            if credentials is None or address.startswith("unix:"):
+                bound = server.add_insecure_port(address)
+            else:
+                bound = server.add_secure_port(address, credentials)
+        except RuntimeError:
+            bound = 0
         if not bound:
-            raise _port_error(flags.port) from problem
+            hint = "Check that nothing else listens there, and that a socket's directory exists"
+            raise StatusError(Code.ALREADY_EXISTS, f"can't listen on {address}. {hint}")
     await server.start()
     for address in addresses:
         log.info("Running gRPC ModelServer at %s ...", address)
@@ -206,15 +167,13 @@ async def _follow_health(models: Models, health: Any) -> None:
             log.info("grpc.health.v1 now says %s", "SERVING" if said else "NOT_SERVING")
 
 
-async def _follow_config(
-    flags: Flags, models: Models, current: config_pb2.ModelServerConfig
-) -> None:
+async def _follow_config(flags: Flags, models: Models, current: Any) -> None:
     """Read `--model_config_file` again and again; a file that is invalid changes nothing."""
     problem = ""
     while True:
         await asyncio.sleep(flags.model_config_file_poll_wait_seconds)
         try:
-            new = model_config(flags)
+            new = config.models(flags)
             if new != current:
                 current = new  # what failed isn't tried again before the file changes
                 await models.reload(new)

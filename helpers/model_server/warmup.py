@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -42,16 +42,22 @@ async def run(model: Model, answer: Answer, *, iterations: int) -> None:
         return
     begun, count, status = time.monotonic(), 0, "OK"
     try:
-        for count, record in enumerate(_records(path), 1):
+        for count, record in enumerate(_pywrap_record_io.RecordIterator(str(path), ""), 1):
             if count > MOST_RECORDS:
                 raise invalid(
                     f"Number of warmup records exceeds the maximum ({MOST_RECORDS}) at {path}"
                 )
             for _ in range(iterations):
-                await answer(model, _parsed(record, path))
+                await answer(model, prediction_log_pb2.PredictionLog.FromString(record))
     except Exception as error:
-        status = str(from_exception(error))
-        raise
+        failure = from_exception(error)
+        if isinstance(error, DecodeError):
+            failure = invalid(f"Failed to parse warmup record: {record[:80]!r} from {path}")
+        elif isinstance(error, errors_impl.DataLossError):
+            hint = "Please verify your warmup data is in TFRecord format."
+            failure = StatusError(Code.DATA_LOSS, f"{error.message} ({path}). {hint}")
+        status = str(failure)
+        raise failure from error
     finally:
         elapsed_us = (time.monotonic() - begun) * 1e6
         metrics.warmup_latency.observe(elapsed_us, str(model.path), status)
@@ -60,21 +66,3 @@ async def run(model: Model, answer: Answer, *, iterations: int) -> None:
         "Finished reading warmup data for model at %s. Number of warmup records read: %d. "
         "Elapsed time (microseconds): %.0f.", path, count, elapsed_us,
     )  # fmt: skip
-
-
-def _parsed(record: bytes, path: Path) -> prediction_log_pb2.PredictionLog:
-    try:
-        return prediction_log_pb2.PredictionLog.FromString(record)
-    except DecodeError as error:
-        raise invalid(f"Failed to parse warmup record: {record[:80]!r} from {path}") from error
-
-
-def _records(path: Path) -> Iterator[bytes]:
-    """The records of a TFRecord file, their checksums verified."""
-    try:
-        yield from _pywrap_record_io.RecordIterator(str(path), "")
-    except errors_impl.DataLossError as error:
-        raise StatusError(
-            Code.DATA_LOSS,
-            f"{error.message} ({path}). Please verify your warmup data is in TFRecord format.",
-        ) from error
