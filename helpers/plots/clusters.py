@@ -60,18 +60,20 @@ def autoscaling(moments: Sequence[Moment], *, load_until_s: float, target: float
     at = [moment.at_s for moment in moments]
     above.step(at, [m.wanted for m in moments], where="post", color=ORANGE, label="wanted")
     above.step(at, [m.ready for m in moments], where="post", color=BLUE, label="ready")
-    above.set(title="Replicas", ylim=(0, None), yticks=range(max(m.wanted for m in moments) + 2))
+    most = max(max(moment.wanted, moment.ready) for moment in moments)
+    above.set(title="Replicas", ylim=(0, most + 0.5), yticks=range(most + 1))
     used = [(m.at_s, 100 * m.used) for m in moments if m.used is not None]
     below.plot([a for a, _ in used], [u for _, u in used], color=GREEN, label="measured")
     below.axhline(100 * target, color=GREY, linestyle="--", linewidth=1, label="target")
     below.set(title="Processor time, % of the request", xlabel="seconds", ylim=(0, None))
     for axis in (above, below):
         axis.axvspan(0, load_until_s, color="#f3f4f6", zorder=0)
-        axis.set_xlim(0, max(at))
-        axis.legend(loc="upper right")
-    most = max(moment.ready for moment in moments)
+        axis.set_xlim(0, 1.03 * max(at))
+        # Beside the axes: wherever it stood inside, a line may run.
+        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    risen = max(moment.ready for moment in moments)
     alt = (
-        f"Replicas over time: from {moments[0].ready} to {most} while there was load, until "
-        f"{load_until_s:.0f} s; {moments[-1].ready} at {at[-1]:.0f} s"
+        f"Ready replicas over time: {moments[0].ready} at first, {risen} at the most under a load "
+        f"that ended after {load_until_s:.0f} s, {moments[-1].ready} at {at[-1]:.0f} s"
     )
     return picture(figure, alt=alt)
