@@ -15,9 +15,16 @@ from helpers import container, lessons, photos, runner, settings
 from helpers.client import Classifier
 from helpers.clusters import connect
 from helpers.errors import ContainerError, ExportError, NotReadyError, SetupError
+from helpers.export import export
 
 SERVER, BASE = "inception-model-server:1", "localhost/tutorial-python:latest"
 MODELS = settings.MODELS_LIGHT
+
+
+@pytest.fixture(scope="module", autouse=True)
+def exported() -> None:
+    """As `images` exports it; notebook 10 may have removed it since."""
+    export(MODELS, network="light")
 
 
 def silent(line: str) -> None:
