@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from helpers.errors import SetupError
 FOLDER = Path(__file__).parent
 NAMES = ("ray_serve", "litserve", "bentoml", "mlserver", "triton", "openvino")
 
+_PIN = re.compile(r"^([a-z-]+)(?:\[\w+\])?==(\S+)", re.MULTILINE)
 _EVERYWHERE = ("--universal", "--python-version", "3.10")
 # pytriton comes for Linux x86 only and needs NumPy 1, which ends before Python 3.13.
 _COMPILED_FOR = {
@@ -55,6 +57,12 @@ def python(name: str) -> Path:
         )  # fmt: skip
         (place / ".ready").touch()
     return place / "bin/python"
+
+
+def versions() -> dict[str, str]:
+    """The version of each peer, as its `requirements.in` pins it."""
+    pins = (_PIN.findall((FOLDER / name / "requirements.in").read_text()) for name in NAMES)
+    return {package: version for found in pins for package, version in found}
 
 
 def lock(name: str) -> None:

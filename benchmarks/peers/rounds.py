@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks.peers import environments, http_load
 from benchmarks.peers.alone import FAST, IN_PROCESS
 from benchmarks.peers.servers import SERVERS, Answer, Running, running
@@ -59,7 +61,8 @@ class Turns:
         """What has been measured so far; at first a result without runs."""
         if self.file.exists():
             return results.read(self.file)
-        return Result.now(f"peers-{self.network.replace('_', '-')}", runs={})
+        result = Result.now(f"peers-{self.network.replace('_', '-')}", runs={})
+        return replace(result, versions={**result.versions, **environments.versions()})
 
     def missing(self, result: Result) -> Iterator[tuple[str, int]]:
         """The turns to come, round by round: a name and the number of its round."""
@@ -77,6 +80,8 @@ class Turns:
             start = time.monotonic()
             if start + longest > end:
                 break
+            now = Result.now(result.name, runs={})  # the time and the revision of the last turn
+            result = replace(result, taken_at=now.taken_at, git=now.git)
             result = self._with(result, model, *turn)
             self._keep(result)
             longest = max(longest, time.monotonic() - start)
@@ -110,7 +115,7 @@ class Turns:
     def _load(self, server: Running, data: Sequence[bytes], expected: Sequence[Answer]) -> load.Run:
         """One turn of a server that has just been started."""
         others, worst = differences([server.ask(photo) for photo in data], expected)
-        before = server.cpu_s()
+        before, machine_before = server.cpu_s(), psutil.cpu_times()
         address = "{}:{}".format(*server.address)
         options: dict[str, Any] = {
             "concurrency": CONCURRENCY,
@@ -126,9 +131,12 @@ class Turns:
         else:
             run = load.closed_loop(address, data, **options)
         used = server.cpu_s() - before
+        others_s, stolen_s = _taken_by_others(machine_before, used)
         return run.noted(
             server=asked.name,
             cpu_ms=1e3 * used / len(run.records),
+            others_cpu_s=others_s,
+            stolen_cpu_s=stolen_s,
             start_s=server.start_s,
             memory_mib=server.memory_mib(),
             lines=asked.lines,
@@ -181,6 +189,15 @@ class Turns:
     def _keep(self, result: Result) -> None:
         written = results.write(result, folder=self.kept)
         written.replace(self.file)
+
+
+def _taken_by_others(before: Any, used_s: float) -> tuple[float, float]:
+    """Processor time that went to other processes (the generator among them) and other machines."""
+    now = psutil.cpu_times()
+    idle = ("idle", "iowait", "guest", "guest_nice", "steal")
+    busy = sum(getattr(now, f) - getattr(before, f) for f in now._fields if f not in idle)
+    stolen = getattr(now, "steal", 0.0) - getattr(before, "steal", 0.0)
+    return busy - used_s, stolen
 
 
 def taken(result: Result) -> set[str]:
