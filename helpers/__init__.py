@@ -4,9 +4,9 @@ A module imports only from the floors below it (`tests/test_floors.py` checks th
 
     1  errors, settings
     2  photos, labels, stats, processor, addresses, protos, generator, certificates
-    3  export, client, load, container, machine, faulty_server, sweep
-    4  clusters, traffic, results, capacity, breakdown
-    5  notebook, faults, canary, versions, preflight, lessons, cleanup
+    3  export, client, load, container, machine, faulty_server
+    4  clusters, traffic, releases, results, capacity, breakdown, sweep
+    5  notebook, faults, canary, overload, versions, preflight, lessons, cleanup
     6  plots, tables, runner, site
     7  tutorial
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 if TYPE_CHECKING:
+    from helpers.capacity import Cost
+    from helpers.load import Search
+    from helpers.results import Result
     from helpers.stats import Summary
 
 
@@ -33,6 +36,49 @@ def loads(points: Mapping[Any, Summary], *, index: str) -> pd.DataFrame:
         for point, summary in points.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index)
+
+
+def search(found: Search) -> pd.DataFrame:
+    """One row a rate that was tried: how many requests missed the objective, and the verdict."""
+    verdicts = {True: "met", False: "missed", None: "can't be told"}
+    rows = {
+        f"{probe.rate_per_s:.1f}": {
+            "requests": probe.count,
+            f"over {found.objective_ms:g} ms, or failed": probe.missed,
+            "share": f"{probe.missed / max(probe.count, 1):.1%}",
+            f"p{100 * found.q:g} under {found.objective_ms:g} ms": verdicts[probe.meets],
+        }
+        for probe in sorted(found.probes, key=lambda probe: probe.rate_per_s)
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("due per second")
+
+
+def costs(found: Sequence[Cost]) -> pd.DataFrame:
+    """One row a machine type: its price, its speed and where that comes from, and the cost."""
+    rows = {
+        f"{cost.machine.provider} {cost.machine.name}": {
+            "processor": cost.machine.gpu or cost.machine.processor_class,
+            "$ an hour": f"{cost.machine.usd_per_hour:.3g}",
+            "images/s": "" if cost.images_per_s is None else f"{cost.images_per_s:.1f}",
+            "basis": cost.basis,
+            "$ a million": "" if cost.usd_per_million is None else f"{cost.usd_per_million:.2f}",
+            "even at, images/s": "" if not cost.even_at_per_s else f"{cost.even_at_per_s:.0f}",
+        }
+        for cost in found
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("machine type")
+
+
+def figures(result: Result) -> pd.DataFrame:
+    """One row a figure of a recorded result, with its 95 % confidence interval."""
+    rows = {
+        name: {
+            "value": f"{figure.value:.4g} {figure.unit}".strip(),
+            "95 % interval": "" if figure.interval.low is None else str(figure.interval),
+        }
+        for name, figure in result.figures.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("figure")
 
 
 def _ms(summary: Summary, name: str) -> str:

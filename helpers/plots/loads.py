@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
 from helpers.notebook import Picture, picture
-from helpers.plots.style import BLUE, GREEN, GREY, ORANGE, PINK, axes_of, listed
+from helpers.plots.style import BLUE, GREEN, GREY, ORANGE, PINK, YELLOW, axes_of, listed
 
 if TYPE_CHECKING:
     from helpers.stats import Summary
@@ -37,33 +38,111 @@ def closed_loop(points: Mapping[int, Summary]) -> Picture:
     return picture(figure, alt=alt)
 
 
-def open_loop(
-    points: Mapping[float, Summary], naive: Mapping[float, Summary], *, capacity_per_s: float
+def latency_against_load(
+    points: Mapping[float, Summary], *, knee_per_s: float, objective_ms: float
 ) -> Picture:
-    """Latency over the rate at which requests are due, counted honestly and naively.
+    """Latency over the rate at which requests are due, its knee, and the objective.
 
     Args:
-        points: rate (requests/s) to the summary that counts latency from when a request was due.
-        naive: the same runs, counted from when a request was sent.
-        capacity_per_s: the closed loop's highest throughput, drawn as a line.
+        points: rate (requests/s) to the summary of its runs, latency counted from when due.
+        knee_per_s: where it bends.
+        objective_ms: what the p99 is to stay under.
     """
     figure, (axis,) = axes_of(1, 1, size=(7.5, 3.8))
     rates = list(points)
     _percentiles(axis, rates, list(points.values()))
-    axis.plot(
-        rates,
-        [summary.p50_ms for summary in naive.values()],
-        "x:",
-        color=PINK,
-        label="p50 from sending (naive)",
-    )
-    axis.axvline(capacity_per_s, color=GREY, linestyle="--", linewidth=1)
-    axis.text(capacity_per_s, axis.get_ylim()[1], " closed-loop capacity", va="top", color="#555")
+    axis.axhline(objective_ms, color=PINK, linestyle="--", linewidth=1)
+    axis.text(rates[-1], objective_ms, "objective for p99", ha="right", va="bottom", color=PINK)
+    axis.axvline(knee_per_s, color=GREY, linestyle=":", linewidth=1.5)
+    axis.text(knee_per_s, axis.get_ylim()[0], " knee", va="bottom", color="#555")
     axis.set(xlabel="requests due per second", ylabel="latency, ms", yscale="log")
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axis.legend(loc="upper left")
-    alt = f"Latency over the rate of requests; the closed loop's best is {capacity_per_s:.1f}/s"
+    medians = {rate: summary.p50_ms or 0.0 for rate, summary in points.items()}
+    alt = f"Latency over the rate of requests; median in ms: {listed(medians)}"
     return picture(figure, alt=alt)
+
+
+def percentiles(summaries: Mapping[str, Summary], *, title: str) -> Picture:
+    """Latency by percentile, a line a way of measuring; each nine takes as much room as the last.
+
+    Args:
+        summaries: name to summary, whose histogram is drawn.
+        title: what they are of.
+    """
+    figure, (axis,) = axes_of(1, 1, size=(7.5, 3.4))
+    styles = zip(summaries.items(), (BLUE, ORANGE, GREEN), ("-", "--", ":"), strict=False)
+    for (name, summary), colour, line in styles:
+        beyond = np.geomspace(0.5, 1 / summary.histogram.count, 200)
+        values = [summary.histogram.quantile_ms(1 - share) for share in beyond]
+        axis.plot(beyond, values, line, color=colour, label=name, linewidth=2)
+    axis.set(xscale="log", yscale="log", title=title, ylabel="latency, ms", xlabel="percentile")
+    axis.set_xticks([0.5, 0.1, 0.01, 0.001], ["p50", "p90", "p99", "p99.9"])
+    axis.minorticks_off()
+    axis.invert_xaxis()
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axis.legend(loc="upper left")
+    p99 = {name: summary.p99_ms or 0.0 for name, summary in summaries.items()}
+    return picture(figure, alt=f"{title}; p99 in ms: {listed(p99)}")
+
+
+def batching(points: Mapping[tuple[int, int], Summary], *, best: tuple[int, int] | None) -> Picture:
+    """Images per second and p99 by the largest batch and the time-out, the best setting framed.
+
+    Args:
+        points: max_batch_size and batch_timeout_micros to the summary of their run.
+        best: the setting that was chosen, if one meets the objective.
+    """
+    sizes, timeouts = (sorted(set(values)) for values in zip(*points, strict=True))
+    figure, axes = axes_of(1, 2, size=(9, 0.62 * len(sizes) + 1.5))
+    for axis, (title, value, colours) in zip(
+        axes,
+        [
+            ("Images per second", lambda s: s.images_per_s, "Blues"),
+            ("p99, ms", lambda s: s.p99_ms or np.nan, "Oranges"),
+        ],
+        strict=True,
+    ):
+        grid = np.array([[value(points[size, timeout]) for timeout in timeouts] for size in sizes])
+        axis.imshow(grid, cmap=colours, aspect="auto", vmin=0, vmax=1.3 * np.nanmax(grid))
+        for (row, column), number in np.ndenumerate(grid):
+            text = "too few" if np.isnan(number) else f"{number:,.0f}"
+            axis.text(column, row, text, ha="center", va="center")
+        if best:
+            corner = timeouts.index(best[1]) - 0.47, sizes.index(best[0]) - 0.47
+            axis.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, linewidth=2.5, color="#222"))
+        axis.set_xticks(range(len(timeouts)), [f"{t / 1000:g} ms" for t in timeouts])
+        axis.set_yticks(range(len(sizes)), [str(size) for size in sizes])
+        axis.set(title=title, xlabel="batch_timeout_micros", ylabel="max_batch_size")
+        axis.grid(visible=False)
+    rates = {f"{b} and {t / 1000:g} ms": s.images_per_s for (b, t), s in points.items()}
+    return picture(figure, alt=f"Images per second by batch and time-out: {listed(rates)}")
+
+
+def time_of_a_request(parts: Mapping[str, Mapping[str, float]]) -> Picture:
+    """Where the milliseconds of a mean request go, a bar a load.
+
+    Args:
+        parts: name of the load to (part to milliseconds), the parts in the order of a request.
+    """
+    figure, (axis,) = axes_of(1, 1, size=(9, 0.7 * len(parts) + 1.6))
+    colours = [GREY, PINK, ORANGE, YELLOW, GREEN, BLUE]
+    left = np.zeros(len(parts))
+    for part, colour in zip(next(iter(parts.values())), colours, strict=True):
+        widths = np.array([load[part] for load in parts.values()])
+        axis.barh(list(parts), widths, left=left, color=colour, label=part, edgecolor="white")
+        for y, (start, width, total) in enumerate(
+            zip(left, widths, (sum(load.values()) for load in parts.values()), strict=True)
+        ):
+            if width > 0.06 * total and width > 0.03 * left.max():
+                axis.text(start + width / 2, y, f"{width:.3g}", ha="center", va="center")
+        left += widths
+    axis.invert_yaxis()
+    axis.grid(visible=False)
+    axis.set(xlabel="milliseconds")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=len(colours))
+    words = (f"{name}: {listed(load, ' ms')}" for name, load in parts.items())
+    return picture(figure, alt="Where a request's time goes; " + "; ".join(words))
 
 
 def _percentiles(axis: Axes, x: Sequence[float], summaries: Sequence[Summary]) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from helpers.notebook import Picture, picture
-from helpers.plots.style import BLUE, GREY, axes_of, listed
+from helpers.plots.style import BLUE, GREY, ORANGE, axes_of, listed
+
+if TYPE_CHECKING:
+    from helpers.stats import Scalability
 
 
 def measures(ratios: Mapping[str, float]) -> Picture:
@@ -65,6 +69,28 @@ def scaling(throughput: Mapping[int, float], *, cores: int) -> Picture:
     axis.legend(loc="lower right")
     alt = "Images per second by replicas: " + listed(throughput)
     return picture(figure, alt=alt)
+
+
+def scalability(throughput: Mapping[int, float], law: Scalability, *, cores: int) -> Picture:
+    """Throughput over replicas, with the Universal Scalability Law fitted to it.
+
+    Args:
+        throughput: replicas to images per second.
+        law: what was fitted.
+        cores: of the machine; more replicas than that can't run at once.
+    """
+    figure, (axis,) = axes_of(1, 1, size=(6.5, 3.6))
+    replicas = list(throughput)
+    line = np.linspace(min(replicas), 2 * max(replicas), 100)
+    axis.plot(line, law.gamma * line, "--", color=GREY, label="if doubling doubled")
+    axis.plot(line, [law.throughput(n) for n in line], "-", color=ORANGE, label="the law, fitted")
+    axis.plot(replicas, list(throughput.values()), "o", color=BLUE, label="measured", zorder=3)
+    top = 1.5 * max(throughput.values())
+    axis.axvspan(cores, line[-1], color="#f3f4f6", zorder=0)
+    axis.text(cores, top, f" more replicas than the {cores} cores", va="top", color="#555")
+    axis.set(xlabel="replicas", ylabel="images per second", ylim=(0, top), xticks=replicas)
+    axis.legend(loc="lower right")
+    return picture(figure, alt="Images per second by replicas: " + listed(throughput))
 
 
 def comparison(values: Mapping[str, float], *, title: str, unit: str) -> Picture:

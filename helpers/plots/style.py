@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#8a8f98"
+YELLOW = "#F0E442"
 STYLE = {
     "figure.dpi": 110,
     "savefig.dpi": 165,

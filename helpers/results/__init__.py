@@ -5,7 +5,7 @@ results.compare(results.read(before), results.read(path))
 """
 
 from helpers.results.comparison import Difference, compare
-from helpers.results.files import read, write
+from helpers.results.files import keep, read, write
 from helpers.results.record import Figure, RecordedRun, Result, git_revision
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Result",
     "compare",
     "git_revision",
+    "keep",
     "read",
     "write",
 ]

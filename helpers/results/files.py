@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -14,7 +15,8 @@ import jsonschema  # type: ignore[import-untyped]
 
 from helpers import settings
 from helpers.errors import ResultError
-from helpers.results.record import SCHEMA, Result
+from helpers.load import Run
+from helpers.results.record import SCHEMA, Figure, Result
 
 _SCHEMA_FILE = Path(__file__).with_name("schema.json")
 _AGAIN = "Measure again: `make bench` writes new results."
@@ -56,6 +58,28 @@ def write(result: Result, *, folder: Path = settings.RESULTS) -> Path:
             next_step="Make room there, or pass another folder.",
         ) from error
     return path
+
+
+def keep(
+    name: str,
+    *,
+    runs: Mapping[str, Run],
+    figures: Mapping[str, Figure] | None = None,
+    folder: Path = settings.RESULTS,
+) -> Result:
+    """Writes a result and reads it again: what is shown is what is in the file.
+
+    Args:
+        name: which benchmark.
+        runs: the runs it consists of, by name.
+        figures: the numbers it was made for, by name.
+        folder: where; made if it isn't there.
+
+    Raises:
+        ResultError: as `write` and `read`.
+        NoRequestsError: a run has no finished request.
+    """
+    return read(write(Result.now(name, runs=runs, figures=figures), folder=folder))
 
 
 def read(path: Path) -> Result:

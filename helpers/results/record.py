@@ -10,7 +10,7 @@ from typing import Any
 
 from helpers import machine, settings
 from helpers.load import Run
-from helpers.stats import Interval, Summary
+from helpers.stats import Interval, Summary, pooled
 
 SCHEMA = 2  # raised when a reader of the last one would misread a file
 
@@ -109,6 +109,29 @@ class Result:
         found: dict[str, list[Summary]] = {}
         for key, run in self.runs.items():
             found.setdefault(key.partition(", round ")[0], []).append(run.summary)
+        return found
+
+    def by(self, *settings: str) -> dict[Any, Summary]:
+        """The runs' figures by what was varied, in its order; runs of the same value are pooled.
+
+        Args:
+            settings: names of settings, such as `concurrency`. The keys are the values: of one
+                setting, or tuples of several. Runs without these settings are left out.
+        """
+        found: dict[Any, list[Summary]] = {}
+        for run in self.runs.values():
+            values = tuple(run.settings.get(name) for name in settings)
+            if None not in values:
+                found.setdefault(values if len(values) > 1 else values[0], []).append(run.summary)
+        return {value: pooled(found[value]) for value in sorted(found)}
+
+    def nested(self) -> dict[str, dict[str, float]]:
+        """The values of figures that are named `WHAT: PART`, by what and part."""
+        found: dict[str, dict[str, float]] = {}
+        for name, figure in self.figures.items():
+            what, colon, part = name.partition(": ")
+            if colon:
+                found.setdefault(what, {})[part] = figure.value
         return found
 
     def to_json(self) -> dict[str, Any]:

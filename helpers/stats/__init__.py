@@ -13,7 +13,7 @@ from helpers.stats.confidence import (
     rate_between_pauses,
 )
 from helpers.stats.histogram import Histogram
-from helpers.stats.models import LittlesLaw, Scalability, fit_scalability, littles_law
+from helpers.stats.models import LittlesLaw, Scalability, fit_scalability, knee, littles_law
 from helpers.stats.records import CODES, RECORD, Records, code_name
 from helpers.stats.summary import (
     QUANTILES,
@@ -41,6 +41,7 @@ __all__ = [
     "code_name",
     "fit_scalability",
     "half_width",
+    "knee",
     "littles_law",
     "mean",
     "mean_of_batches",

@@ -60,6 +60,22 @@ def littles_law(records: Records, *, duration_s: float) -> LittlesLaw:
     )
 
 
+def knee(points: Sequence[tuple[float, float]]) -> int:
+    """Where latency bends: the point of the highest power, throughput over latency.
+
+    Below it, more load gives more throughput than it costs in latency; above it, less.
+    (Kleinrock, Power and deterministic rules of thumb, ICC 1979.)
+
+    Args:
+        points: throughput and mean latency, in any units, above 0.
+
+    Returns:
+        The point's index.
+    """
+    powers = [throughput / latency for throughput, latency in points]
+    return powers.index(max(powers))
+
+
 @dataclass(frozen=True)
 class Scalability:
     """The Universal Scalability Law, X(N) = gamma·N / (1 + alpha·(N - 1) + beta·N·(N - 1)).

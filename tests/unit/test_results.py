@@ -153,6 +153,28 @@ def test_settings_that_were_noted_are_kept(tmp_path: Path) -> None:
     assert results.read(path).runs["8"].settings == {**SETTINGS, "max_batch_size": 8}
 
 
+def test_runs_are_found_by_what_was_varied(tmp_path: Path) -> None:
+    runs = {
+        "b": run(rate=200).noted(size=8),
+        "a, round 1": run().noted(size=1),
+        "a, round 2": run().noted(size=1),
+        "other": run(),
+    }
+    by_size = results.keep("batching", runs=runs, folder=tmp_path).by("size")
+    assert list(by_size) == [1, 8]
+    assert by_size[1].requests == 2 * 1000
+    assert list(results.keep("b2", runs=runs, folder=tmp_path).by("size", "concurrency")) == [
+        (1, 4),
+        (8, 4),
+    ]
+
+
+def test_figures_of_parts_are_found_by_what_they_are_parts_of(tmp_path: Path) -> None:
+    figures = {"one: queue": Figure(1), "one: layers": Figure(2), "all": Figure(3)}
+    kept = results.keep("parts", runs={}, figures=figures, folder=tmp_path)
+    assert kept.nested() == {"one": {"queue": 1, "layers": 2}}
+
+
 def test_the_comparison_says_which_differences_are_noise(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

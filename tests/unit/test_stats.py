@@ -347,3 +347,10 @@ def test_a_figure_without_an_interval_has_no_half_width() -> None:
     few = records(due=[0.1, 0.2], latency=[0.1, 0.1])
     assert stats.half_width(few, "throughput", duration_s=1) is None
     assert stats.half_width(few, "p99", duration_s=1) is None
+
+
+def test_the_knee_is_where_throughput_over_latency_is_highest() -> None:
+    # M/M/1 with one a second: latency is 1 / (1 - load), and the power load · (1 - load) is
+    # highest at a load of a half.
+    loads = [0.1, 0.3, 0.5, 0.7, 0.9]
+    assert stats.knee([(load, 1 / (1 - load)) for load in loads]) == 2

@@ -1,0 +1,173 @@
+"""Where the time of a request goes: client, network, queue, the server itself, decoding, layers.
+
+The server's metrics say how long requests were in it, waited for their batch, and ran. How a run
+divides between decoding photos and the network's layers, TensorFlow's own tracer says, in a
+process of its own. What the client saw beyond the server's time is the network between them.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from helpers import settings
+from helpers.errors import ClusterError, ExportError
+
+PATH = "/monitoring/prometheus/metrics"
+PARTS = ("client", "network", "queue", "server", "decode", "layers")
+_TIMES = {
+    "request_ms": ":tensorflow:serving:request_latency",
+    "run_ms": ":tensorflow:serving:runtime_latency",
+    "queue_ms": ":tensorflow:serving:batching_session:queuing_latency",
+}
+# By the kind of operation: what the photos go through before they are a tensor of pixels.
+_DECODING = ("Decode", "ExtractJpeg", "Crop", "Resize", "TensorList", "Slice", "StridedSlice")
+
+
+@dataclass(frozen=True)
+class Times:
+    """A server's sums since it started, in milliseconds, and how many requests they are of."""
+
+    sums_ms: Mapping[str, float]
+    counts: Mapping[str, float]
+
+    def since(self, before: Times) -> dict[str, float]:
+        """The means, in milliseconds, of what came after `before`.
+
+        Raises:
+            ClusterError: nothing did.
+        """
+        found = {}
+        for name, total in self.sums_ms.items():
+            count = self.counts[name] - before.counts[name]
+            if count <= 0 and name == "request_ms":
+                raise ClusterError(
+                    "The server answered no request in between",
+                    next_step="Ask the server whose metrics are read, and then read them.",
+                )
+            found[name] = (total - before.sums_ms[name]) / count if count > 0 else 0.0
+        return found
+
+
+def times(rest_address: str, *, path: str = PATH) -> Times:
+    """Reads a server's sums. Behind a load balancer there has to be one server only.
+
+    Raises:
+        ClusterError: there are no metrics.
+    """
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(f"http://{rest_address}{path}", timeout=10) as answer:
+            text = answer.read().decode()
+    except (OSError, ValueError, urllib.error.URLError) as error:
+        raise ClusterError(
+            f"{rest_address}{path} gives no metrics",
+            cause=str(error),
+            next_step="The server's flags need --rest_api_port and --monitoring_config_file.",
+        ) from error
+    return read(text)
+
+
+def read(text: str) -> Times:
+    """The sums in metrics in Prometheus' text format; 0 for what isn't there yet."""
+    totals: dict[str, float] = defaultdict(float)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            totals[sample.name] += sample.value
+    return Times(
+        {name: totals[f"{metric}_sum"] / 1e3 for name, metric in _TIMES.items()},
+        {name: totals[f"{metric}_count"] for name, metric in _TIMES.items()},
+    )
+
+
+def parts(
+    *, latency_ms: float, client_ms: float, server: Mapping[str, float], decoding: float
+) -> dict[str, float]:
+    """A mean request's milliseconds, by part; they add up to its latency.
+
+    Args:
+        latency_ms: the mean latency that the client saw.
+        client_ms: the client's own CPU time of it.
+        server: what `Times.since` gave.
+        decoding: the share of a run that decodes photos, from `decoding_share`.
+    """
+    queue = server["queue_ms"]
+    run = max(0.0, server["run_ms"] - queue)  # the metric counts from when a request was queued
+    return {
+        "client": client_ms,
+        "network": max(0.0, latency_ms - client_ms - server["request_ms"]),
+        "queue": queue,
+        "server": max(0.0, server["request_ms"] - server["run_ms"]),
+        "decode": run * decoding,
+        "layers": run * (1 - decoding),
+    }
+
+
+def decoding_share(version: Path, *, batch: int = 8) -> float:
+    """The share of a model's work that decodes photos and resizes them, by TensorFlow's tracer.
+
+    Args:
+        version: a version directory.
+        batch: photos that are classified together.
+
+    Raises:
+        ExportError: it couldn't be traced; the last words of the process are in the message.
+    """
+    with tempfile.TemporaryFile("w+") as errors:
+        done = subprocess.run(
+            [sys.executable, "-m", "helpers.breakdown", str(version), str(batch)],
+            cwd=settings.ROOT,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            errors.seek(0)
+            raise ExportError(
+                f"{version} couldn't be traced",
+                cause=errors.read().strip().rpartition("\n")[2],
+                next_step="Export it again: run notebook 01.",
+            )
+    spent: dict[str, float] = json.loads(done.stdout)
+    decoding = sum(time for kind, time in spent.items() if kind.startswith(_DECODING))
+    return decoding / sum(spent.values())
+
+
+def _trace(version: Path, batch: int) -> dict[str, float]:
+    """Microseconds by the kind of operation, in one run."""
+    from helpers import photos
+    from helpers.export import load_in_process
+    from helpers.export.runtime import tf
+
+    samples = [photo.data for photo in photos.samples()]
+    runner = load_in_process(version)
+    task = [samples[i % len(samples)] for i in range(batch)]
+    runner(task)
+    options = tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.FULL_TRACE)
+    seen = tf.compat.v1.RunMetadata()
+    runner.session.run(runner.fetches, {runner.feed: task}, options=options, run_metadata=seen)
+    spent: Counter[str] = Counter()
+    for device in seen.step_stats.dev_stats:
+        for node in device.node_stats:
+            kind = node.timeline_label.partition(" = ")[2].partition("(")[0]
+            spent[kind] += node.op_end_rel_micros - node.op_start_rel_micros
+    # These hold others, whose time is counted already.
+    return {kind: time for kind, time in spent.items() if kind and kind not in _HOLDERS}
+
+
+_HOLDERS = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile", "_SOURCE")
+
+
+if __name__ == "__main__":
+    print(json.dumps(_trace(Path(sys.argv[1]), int(sys.argv[2]))))
