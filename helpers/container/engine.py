@@ -55,7 +55,7 @@ def client() -> DockerClient:
         denied = "permission denied" in probe.stderr
         raise SetupError(
             "no Docker engine answers",
-            cause=words[-1],
+            cause=words[-1].partition(". Is the docker daemon")[0],
             next_step="Add yourself to the group `docker` and log in again."
             if denied
             else "Start Docker Desktop or the Docker service, or go on without: the next "
