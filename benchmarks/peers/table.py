@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from benchmarks.peers.alone import FAST, IN_PROCESS
@@ -12,6 +12,7 @@ from helpers.results import Figure, RecordedRun, Result
 OPENVINO = "in process, OpenVINO"
 TOLERANCE = 1e-4  # of the best score: some write fewer digits than others
 _OURS = "ours, "
+_DISTURBED_CORES = 0.4
 
 
 def with_figures(result: Result) -> Result:
@@ -19,27 +20,26 @@ def with_figures(result: Result) -> Result:
     figures = dict(result.figures)
     alone = {n: _turns(result, n) for n in (IN_PROCESS, FAST, OPENVINO) if _turns(result, n)}
     for name, rates in alone.items():
-        figures[name] = Figure(*stats.mean(rates), "images/s")
+        figures[name] = Figure(*stats.mean(list(rates.values())), "images/s")
     for name, runs in servers(result).items():
-        rates = [run.summary.throughput_per_s for run in runs]
-        figures[f"{name}: images/s"] = Figure(*stats.mean(rates), "images/s")
+        rates = {number: run.summary.throughput_per_s for number, run in runs.items()}
+        figures[f"{name}: images/s"] = Figure(*stats.mean(list(rates.values())), "images/s")
         if IN_PROCESS in alone:
-            shares = [r / a for r, a in zip(rates, alone[IN_PROCESS], strict=False)]
-            figures[f"{name}: of in process"] = Figure(*stats.mean(shares))
+            figures[f"{name}: of in process"] = _ratio(rates, alone[IN_PROCESS])
         for key, unit in [("cpu_ms", "ms"), ("start_s", "s"), ("memory_mib", "MiB")]:
-            values = [run.settings[key] for run in runs]
+            values = [run.settings[key] for run in runs.values()]
             figures[f"{name}: {key}"] = Figure(*stats.mean(values), unit)
     if FAST in alone and OPENVINO in alone:
-        shares = [f / o for f, o in zip(alone[FAST], alone[OPENVINO], strict=False)]
-        figures["fast form over OpenVINO"] = Figure(*stats.mean(shares))
+        figures["fast form over OpenVINO"] = _ratio(alone[FAST], alone[OPENVINO])
     return replace(result, figures=figures)
 
 
-def servers(result: Result) -> dict[str, list[RecordedRun]]:
-    """The runs of each server."""
-    found: dict[str, list[RecordedRun]] = {}
+def servers(result: Result) -> dict[str, dict[int, RecordedRun]]:
+    """The runs of each server, by the number of their round."""
+    found: dict[str, dict[int, RecordedRun]] = {}
     for key, run in result.runs.items():
-        found.setdefault(key.partition(", round ")[0], []).append(run)
+        name, _, number = key.partition(", round ")
+        found.setdefault(name, {})[int(number)] = run
     return found
 
 
@@ -47,7 +47,8 @@ def markdown(result: Result) -> str:
     """The table: servers by images a second, then the model without one."""
     figures, machine = result.figures, result.machine
     rows = []
-    for name, runs in servers(result).items():
+    for name, turns in servers(result).items():
+        runs = list(turns.values())
         pooled = stats.pooled([run.summary for run in runs])
         share = figures.get(f"{name}: of in process")
         rows.append(
@@ -112,13 +113,27 @@ def _problems(result: Result) -> list[str]:
     found = []
     for key, run in result.runs.items():
         failed = ", ".join(f"{n} {code}" for code, n in run.summary.failures.items())
-        found += [f"- {key}: {text}" for text in [failed, *run.problems] if text]
+        found += [f"- {key}: {text}" for text in [failed, *run.problems, _disturbed(run)] if text]
     return found
 
 
-def _turns(result: Result, name: str) -> list[float]:
-    keys = [key for key in result.figures if key.startswith(f"{name}, round ")]
-    return [result.figures[key].value for key in keys if key.count(",") == name.count(",") + 1]
+def _disturbed(run: RecordedRun) -> str:
+    """What other programs took away; nothing if it was little, the generator's part included."""
+    seconds = run.settings["duration_s"] + run.settings["warmup_s"]
+    share = run.settings.get("others_cpu_s", 0.0) / seconds
+    return f"other programs took {share:.1f} cores" if share > _DISTURBED_CORES else ""
+
+
+def _turns(result: Result, name: str) -> dict[int, float]:
+    """The images a second of a model without a server, by the number of its round."""
+    start = f"{name}, round "
+    numbers = {key: key.removeprefix(start) for key in result.figures if key.startswith(start)}
+    return {int(n): result.figures[key].value for key, n in numbers.items() if n.isdecimal()}
+
+
+def _ratio(rates: Mapping[int, float], base: Mapping[int, float]) -> Figure:
+    """The mean of each round's ratio: what a round's machine was like is in both."""
+    return Figure(*stats.mean([rates[n] / base[n] for n in sorted(rates.keys() & base.keys())]))
 
 
 def _same(runs: Sequence[RecordedRun]) -> str:
