@@ -13,8 +13,6 @@ from typing import Any, TypeVar
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format
 from google.protobuf import wrappers_pb2 as wrappers
-from tensorflow.core.protobuf import config_pb2 as session_pb2
-from tensorflow_serving.config import model_server_config_pb2
 
 from helpers.model_server.flags import CPUS, Flags
 from helpers.model_server.status import invalid, not_found
@@ -143,43 +141,6 @@ def server_batching(flags: Flags) -> Batching | None:
     if flags.batching_parameters_file:
         return batching(flags.batching_parameters_file)
     return Batching(thread_pool_name="model_server_batch_threads")
-
-
-def models(flags: Flags) -> Any:
-    """The ModelServerConfig: of the file, or of the one model that the flags name.
-
-    Raises:
-        StatusError: the file can't be read.
-    """
-    if flags.model_config_file:
-        return read(flags.model_config_file, model_server_config_pb2.ModelServerConfig)
-    result = model_server_config_pb2.ModelServerConfig()
-    result.model_config_list.config.add(
-        name=flags.model_name, base_path=flags.model_base_path, model_platform="tensorflow"
-    )
-    return result
-
-
-def session(flags: Flags) -> Any:
-    """The ConfigProto that the flags make: threads, GPU memory, data types.
-
-    Raises:
-        StatusError: a file that a flag names can't be read.
-    """
-    result = session_pb2.ConfigProto()
-    if flags.tensorflow_session_config_file:
-        result = read(flags.tensorflow_session_config_file, session_pb2.ConfigProto)
-    both = flags.tensorflow_session_parallelism
-    if both or flags.tensorflow_intra_op_parallelism:
-        result.intra_op_parallelism_threads = both or flags.tensorflow_intra_op_parallelism
-    if both or flags.tensorflow_inter_op_parallelism:
-        result.inter_op_parallelism_threads = both or flags.tensorflow_inter_op_parallelism
-    if flags.per_process_gpu_memory_fraction:
-        result.gpu_options.per_process_gpu_memory_fraction = flags.per_process_gpu_memory_fraction
-    if flags.mixed_precision == "bfloat16":
-        rewrites = result.graph_options.rewrite_options
-        rewrites.auto_mixed_precision_onednn_bfloat16 = rewrites.ON
-    return result
 
 
 def prometheus_path(flags: Flags) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from helpers.model_server import config, metrics
 from helpers.model_server.batching import FOREVER, Answer, Queue, Scheduler
@@ -78,7 +78,7 @@ class Loader:
     def __init__(self, flags: Flags) -> None:
         self.flags = flags
         self.batching = config.server_batching(flags)
-        self._session = config.session(flags)
+        self._session = _session_config(flags)
         if self.batching is not None:
             self.scheduler = Scheduler(
                 threads=self.batching.num_batch_threads, name=self.batching.thread_pool_name
@@ -144,3 +144,25 @@ class Loader:
         if self.batching is not None:
             self.scheduler.close()
         self._threads.shutdown()
+
+
+def _session_config(flags: Flags) -> config_pb2.ConfigProto:
+    """The ConfigProto that the flags make: threads, GPU memory, data types.
+
+    Raises:
+        StatusError: a file that a flag names can't be read.
+    """
+    result = config_pb2.ConfigProto()
+    if flags.tensorflow_session_config_file:
+        result = config.read(flags.tensorflow_session_config_file, config_pb2.ConfigProto)
+    both = flags.tensorflow_session_parallelism
+    if both or flags.tensorflow_intra_op_parallelism:
+        result.intra_op_parallelism_threads = both or flags.tensorflow_intra_op_parallelism
+    if both or flags.tensorflow_inter_op_parallelism:
+        result.inter_op_parallelism_threads = both or flags.tensorflow_inter_op_parallelism
+    if flags.per_process_gpu_memory_fraction:
+        result.gpu_options.per_process_gpu_memory_fraction = flags.per_process_gpu_memory_fraction
+    if flags.mixed_precision == "bfloat16":
+        rewrites = result.graph_options.rewrite_options
+        rewrites.auto_mixed_precision_onednn_bfloat16 = rewrites.ON
+    return result

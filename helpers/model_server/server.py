@@ -17,7 +17,7 @@ from typing import Any
 
 import grpc
 
-from helpers.model_server import config, grpc_api, metrics, warmup
+from helpers.model_server import config, grpc_api, metrics, sources, warmup
 from helpers.model_server.flags import Flags
 from helpers.model_server.inference import Inference
 from helpers.model_server.loading import Loader, Model
@@ -56,7 +56,7 @@ async def _serve(flags: Flags) -> int:
         _check_free(port)
     metrics_path = config.prometheus_path(flags)
     credentials = grpc_api.credentials(flags)
-    configured = config.models(flags)
+    configured = sources.configured(flags)
     loader = Loader(flags)
 
     async def warm_up(model: Model) -> None:
@@ -173,7 +173,7 @@ async def _follow_config(flags: Flags, models: Models, current: Any) -> None:
     while True:
         await asyncio.sleep(flags.model_config_file_poll_wait_seconds)
         try:
-            new = config.models(flags)
+            new = sources.configured(flags)
             if new != current:
                 current = new  # what failed isn't tried again before the file changes
                 await models.reload(new)

@@ -7,11 +7,28 @@ from pathlib import Path
 
 from tensorflow_serving.config import model_server_config_pb2 as config_pb2
 
+from helpers.model_server import config
+from helpers.model_server.flags import Flags
 from helpers.model_server.status import failed_precondition, invalid
 
 
+def configured(flags: Flags) -> config_pb2.ModelServerConfig:
+    """The ModelServerConfig: of the file, or of the one model that the flags name.
+
+    Raises:
+        StatusError: the file can't be read.
+    """
+    if flags.model_config_file:
+        return config.read(flags.model_config_file, config_pb2.ModelServerConfig)
+    result = config_pb2.ModelServerConfig()
+    result.model_config_list.config.add(
+        name=flags.model_name, base_path=flags.model_base_path, model_platform="tensorflow"
+    )
+    return result
+
+
 def validated(
-    config: config_pb2.ModelServerConfig, old: Mapping[str, config_pb2.ModelConfig]
+    given: config_pb2.ModelServerConfig, old: Mapping[str, config_pb2.ModelConfig]
 ) -> dict[str, config_pb2.ModelConfig]:
     """The models of a configuration by their names.
 
@@ -22,13 +39,13 @@ def validated(
         StatusError: INVALID_ARGUMENT, it makes no sense; FAILED_PRECONDITION, it can't follow the
             old one.
     """
-    if config.WhichOneof("config") != "model_config_list":
+    if given.WhichOneof("config") != "model_config_list":
         raise failed_precondition(
             "Cannot transition to requested config. It is only legal to transition from one "
             "ModelConfigList to another."
         )
     configs: dict[str, config_pb2.ModelConfig] = {}
-    for model in config.model_config_list.config:
+    for model in given.model_config_list.config:
         if model.name in configs:
             raise invalid(f"Illegal to list model {model.name} multiple times in config list")
         if not Path(model.base_path).is_absolute():
@@ -54,9 +71,9 @@ def validated(
     return configs
 
 
-def look(config: config_pb2.ModelConfig) -> tuple[Mapping[int, Path] | None, str]:
+def look(model: config_pb2.ModelConfig) -> tuple[Mapping[int, Path] | None, str]:
     """The versions that should be served (None: can't tell, change nothing), and what is wrong."""
-    name, base = config.name, Path(config.base_path)
+    name, base = model.name, Path(model.base_path)
     try:
         children = {
             int(child.name): child
@@ -74,7 +91,7 @@ def look(config: config_pb2.ModelConfig) -> tuple[Mapping[int, Path] | None, str
             f"No versions of servable {name} found under base path {base}. Did you forget "
             "to name your leaf directory as a number (eg. '/1/')?"
         )
-    policy = config.model_version_policy
+    policy = model.model_version_policy
     kind = policy.WhichOneof("policy_choice")
     if kind == "all":
         return children, ""

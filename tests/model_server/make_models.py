@@ -55,7 +55,11 @@ def identities(path: Path) -> None:
     for name in DTYPES:
         spec = tf.TensorSpec(None, tf.dtypes.as_dtype(name), name="x")
         setattr(module, name, tf.function(lambda x: {"y": tf.identity(x)}, input_signature=[spec]))
-    signatures = {name: getattr(module, name) for name in DTYPES}
+    spec = tf.TensorSpec(None, tf.string, name="x")
+    module.as_bytes = tf.function(
+        lambda x: {"y_bytes": tf.identity(x)}, input_signature=[spec]
+    )  # REST answers an output of such a name in base64
+    signatures = {name: getattr(module, name) for name in [*DTYPES, "as_bytes"]}
     tf.saved_model.save(module, str(path), signatures=signatures)
 
 

@@ -7,6 +7,8 @@ import io
 import json
 import os
 import socket
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -26,6 +28,8 @@ from running import (
 )
 
 INVALID = "INVALID_ARGUMENT"
+# Of a request whose body comes slowly, or not at all.
+HEAD = b"POST /v1/models/half:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n"
 fuzz = settings(
     max_examples=150,
     deadline=None,  # the machine may be busy
@@ -63,6 +67,37 @@ def tensors(draw: st.DrawFn) -> tensor_pb2.TensorProto:
         else:
             getattr(proto, name).extend(value)
     return proto
+
+
+@pytest.fixture(scope="module", autouse=True)
+def others(server: Server, photo: bytes) -> Iterator[None]:
+    """Somebody else who sends good requests all the while, over both protocols, and is answered."""
+    failures: list[BaseException] = []
+    answers = 0
+    stop = threading.Event()
+
+    def send() -> None:
+        nonlocal answers
+        while not stop.wait(0.05) and not failures:
+            try:
+                answered(server, photo)
+                body = {"instances": [[4.0]]}
+                assert server.http("/v1/models/half:predict", body) == (
+                    200,
+                    {"predictions": [[5.0]]},
+                )
+            except Exception as error:
+                failures.append(error)
+            answers += 1
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    yield
+    stop.set()
+    sender.join()
+    assert failures == []
+    assert answers > 0
+    assert server.process.poll() is None
 
 
 def answered(server: Server, photo: bytes) -> None:
@@ -179,10 +214,9 @@ def test_examples_that_hold_no_photo_are_refused(server: Server) -> None:
 def test_connections_that_hang_or_close_halfway_disturb_no_one(
     server: Server, photo: bytes
 ) -> None:
-    head = b"POST /v1/models/half:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
     opened = []
     beginnings = [
-        (server.rest_port, head), (server.rest_port, b"GET /v1"), (server.port, b"xyz"),
+        (server.rest_port, HEAD + b"{"), (server.rest_port, b"GET /v1"), (server.port, b"xyz"),
         (server.port, b"PRI * HTTP/2.0\r\n\r\n"),
     ]  # fmt: skip
     for port, sent in beginnings:
@@ -214,6 +248,11 @@ def test_memory_returns_to_where_it_was(server: Server, photo: bytes) -> None:
     process = psutil.Process(server.process.pid)
     call = server.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
 
+    # 2**27 floats of which one was sent would take 512 MB.
+    few = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, float_val=[1.0])
+    few.tensor_shape.dim.add(size=2**27)
+    huge = request("identities", {"x": few}, signature="float32")
+
     def bad(count: int) -> None:
         large = os.urandom(1 << 20)
         for _ in range(count):
@@ -221,6 +260,9 @@ def test_memory_returns_to_where_it_was(server: Server, photo: bytes) -> None:
             code(call, large)
             server.http("/v1/models/half:predict", large)
             code(server.prediction.Predict, request("n" * 1000, {}))
+            code(server.prediction.Predict, huge)
+            with socket.create_connection(("127.0.0.1", server.rest_port)) as halfway:
+                halfway.sendall(HEAD + large[:1000])
 
     # Allocators keep some of what they once had; what leaks grows without end. A round is 90 MB
     # of requests, so a leak of one copy in ten would show.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +197,89 @@ def test_a_unix_socket_and_channel_arguments_are_used(models: Path, tmp_path: Pa
                 assert chunk, seen
                 seen += chunk
     assert not path.exists()
+
+
+@pytest.fixture
+def configured(models: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server without batching, with settings that the other tests leave alone."""
+    (tmp_path / "monitoring").write_text('prometheus_config { enable: true path: "/elsewhere" }')
+    (tmp_path / "session").write_text(
+        "intra_op_parallelism_threads: 1 device_count { key: 'CPU' value: 1 }"
+    )
+    config = config_file(
+        tmp_path / "models.config", {name: models / name for name in ("slow", "photos")}
+    )
+    with serving(
+        tmp_path / "log", f"--model_config_file={config}", "--rest_api_timeout_in_ms=300",
+        f"--monitoring_config_file={tmp_path / 'monitoring'}",
+        f"--tensorflow_session_config_file={tmp_path / 'session'}",
+        "--enable_signature_method_name_check", "--grpc_max_threads=2",
+    ) as running:  # fmt: skip
+        yield running
+
+
+def test_settings_of_files_and_flags_are_followed(configured: Server, photo: bytes) -> None:
+    wait = {"signature_name": "wait", "inputs": {"seconds": [3600.0]}}
+    assert configured.http("/v1/models/slow:predict", wait)[0] == 504
+    assert configured.http("/monitoring/prometheus/metrics")[0] == 404
+    assert "request_count" in configured.http("/elsewhere")[1]
+    assert len(configured.predict(photo_request(photo)).outputs) == 2
+    # TensorFlow 2 writes "predict" as the method of every signature, which the check finds.
+    body = {"examples": [{"image/encoded": {"b64": base64.b64encode(photo).decode()}}]}
+    status, answer = configured.http("/v1/models/photos:classify", body)
+    assert (status, "Expected classification signature method_name" in answer["error"]) == (
+        400,
+        True,
+    )
+
+
+def test_readiness_follows_the_models(models: Path, tmp_path: Path) -> None:
+    version = tmp_path / "half" / "1"
+    shutil.copytree(models / "half" / "1", version)
+    with serving(
+        tmp_path / "log", f"--model_base_path={version.parent}", "--enable_grpc_healthcheck_service"
+    ) as running:
+        health = health_pb2_grpc.HealthStub(running.channel)
+
+        def status() -> int:
+            return int(health.Check(health_pb2.HealthCheckRequest(), timeout=30).status)
+
+        assert status() == health_pb2.HealthCheckResponse.SERVING
+        version.rename(tmp_path / "elsewhere")
+        until(lambda: status() == health_pb2.HealthCheckResponse.NOT_SERVING)
+        (tmp_path / "elsewhere").rename(version)
+        until(lambda: status() == health_pb2.HealthCheckResponse.SERVING)
+
+
+def test_a_signal_ends_readiness_before_it_ends_the_server(models: Path, tmp_path: Path) -> None:
+    with serving(
+        tmp_path / "log", "--model_name=slow", f"--model_base_path={models / 'slow'}",
+        "--enable_grpc_healthcheck_service",
+    ) as running:  # fmt: skip
+        watching = health_pb2_grpc.HealthStub(running.channel).Watch(
+            health_pb2.HealthCheckRequest(), timeout=60
+        )
+        assert next(watching).status == health_pb2.HealthCheckResponse.SERVING
+        running.process.terminate()
+        assert next(watching).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        watching.cancel()
+
+
+def test_every_flag_without_effect_starts_a_server_that_says_so(
+    models: Path, tmp_path: Path
+) -> None:
+    platform = tmp_path / "platform.config"
+    platform.write_text("")
+    with serving(
+        tmp_path / "log", f"--model_base_path={models / 'half'}", "--use_alts_credentials",
+        "--xla_cpu_compilation_enabled", "--enable_profiler=false", "--num_unload_threads", "2",
+        f"--platform_config_file={platform}",
+    ) as running:  # fmt: skip
+        warned = [line.split()[1] for line in running.log.splitlines() if "no effect" in line]
+    assert sorted(warned) == [
+        "--enable_profiler", "--num_unload_threads", "--platform_config_file",
+        "--use_alts_credentials", "--xla_cpu_compilation_enabled",
+    ]  # fmt: skip
 
 
 def certificate(directory: Path, name: str, *, issuer: str = "") -> None:

@@ -87,6 +87,14 @@ def test_not_a_number_and_infinities_are_written_as_the_original_writes_them(
     assert others == [math.inf, -math.inf]
 
 
+def test_an_output_whose_name_ends_in_bytes_comes_back_in_base64(server: Server) -> None:
+    body = {"signature_name": "as_bytes", "instances": [b64(b"\xff\x00"), b64(b"a")]}
+    assert server.http("/v1/models/identities:predict", body) == (
+        200,
+        {"predictions": [b64(b"\xff\x00"), b64(b"a")]},
+    )
+
+
 def test_classify_and_regress_take_examples(server: Server) -> None:
     body = {"signature_name": "classify", "examples": [{"x": 4.0}, {"x": [6.0]}]}
     assert server.http(f"{HALF}:classify", body) == (
