@@ -5,6 +5,7 @@ Sources: servables/tensorflow/{predict_util,classifier,regressor,multi_inference
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -77,17 +78,17 @@ class Inference:
 
     async def predict(self, request: predict_pb2.PredictRequest, call: Call) -> Any:
         """Named tensors in, named tensors out."""
-        with self.models.use(_spec(request)) as model:
+        with self._use(_spec(request), call) as model:
             return await self._predict(model, request, call)
 
     async def classify(self, request: classification_pb2.ClassificationRequest, call: Call) -> Any:
         """Examples in, classes and scores out."""
-        with self.models.use(_spec(request)) as model:
+        with self._use(_spec(request), call) as model:
             return await self._classify(model, request, call)
 
     async def regress(self, request: regression_pb2.RegressionRequest, call: Call) -> Any:
         """Examples in, a number each out."""
-        with self.models.use(_spec(request)) as model:
+        with self._use(_spec(request), call) as model:
             return await self._regress(model, request, call)
 
     async def multi_inference(
@@ -96,8 +97,14 @@ class Inference:
         """One list of examples through several signatures of one model, in one run."""
         if not request.tasks:
             raise invalid("Inference request must have at least one task")
-        with self.models.use(request.tasks[0].model_spec) as model:
+        with self._use(request.tasks[0].model_spec, call) as model:
             return await self._multi_inference(model, request, call)
+
+    def _use(
+        self, spec: model_pb2.ModelSpec, call: Call
+    ) -> contextlib.AbstractContextManager[Model]:
+        call.take(spec)  # before it is looked for: what isn't found is counted too
+        return self.models.use(spec)
 
     # What follows works on a version that `use` holds, or that is being warmed up.
 

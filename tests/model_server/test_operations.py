@@ -82,6 +82,18 @@ def test_a_failure_is_counted_under_its_code_and_has_no_latency(server: Server) 
     assert difference(server, act, "request_latency_count", **labels) == 0
 
 
+@pytest.mark.parametrize("protocol", ["gRPC", "REST"])
+def test_a_model_that_is_not_there_is_counted_under_its_name(server: Server, protocol: str) -> None:
+    def act() -> None:
+        if protocol == "gRPC":
+            refusal(server.prediction.Predict, request("nobody", {}))
+        else:
+            server.http("/v1/models/nobody:predict", {"instances": [1]})
+
+    labels = {"model_name": "nobody", "status": "NOT_FOUND"}
+    assert difference(server, act, "request_count", **labels) == 1
+
+
 def test_rest_is_labelled_as_the_original_labels_it(server: Server) -> None:
     def act() -> None:
         server.http("/v1/models/half:predict", {"instances": [[4.0]]})
