@@ -22,7 +22,7 @@ from benchmarks.peers.alone import FAST, IN_PROCESS
 from benchmarks.peers.servers import SERVERS, Answer, Running, running
 from benchmarks.peers.table import OPENVINO
 from helpers import load, photos, results, settings
-from helpers.errors import ExportError, LoadError, ServingError
+from helpers.errors import ExportError, LoadError, ServingError, SetupError
 from helpers.photos import FOLDER as PHOTOS
 from helpers.results import Figure, RecordedRun, Result
 
@@ -101,7 +101,7 @@ class Turns:
         try:
             with running(server, version=version, batch=BATCH, photo=data[0]) as it:
                 run = self._load(it, data, model["answers"])
-        except (ServingError, LoadError) as error:
+        except (SetupError, ServingError, LoadError) as error:
             print(f": {error}")
             return replace(result, figures={**result.figures, f"{name}, failed": Figure(1)})
         summary = run.summary()
