@@ -31,6 +31,11 @@ from helpers.model_server.status import HTTP_STATUS, Code, StatusError, from_exc
 log = logging.getLogger("model_server")
 _LARGEST_BODY = 2**31 - 1  # bytes, unpacked, as gRPC's
 
+_REQUESTS = {
+    "predict": predict_pb2.PredictRequest,
+    "classify": classification_pb2.ClassificationRequest,
+    "regress": regression_pb2.RegressionRequest,
+}
 _VERSION = r"(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?"
 _PREDICTION = re.compile(rf"(?i)/v1/models/([^/:]+){_VERSION}:(classify|regress|predict)")
 _STATUS = re.compile(rf"(?i)/v1/models(?:/([^/:]+))?{_VERSION}(?:/(metadata))?")
@@ -153,7 +158,7 @@ class _Api(tornado.web.RequestHandler):
             return ""
         if method == "POST" and (match := _PREDICTION.fullmatch(path)):
             *model, action = match.groups()
-            return await getattr(self, f"_{action.lower()}")(model)
+            return await self._prediction(model, action.lower())
         if method == "GET" and (match := _STATUS.fullmatch(path)):
             *model, metadata = match.groups()
             if not model[0]:
@@ -175,35 +180,25 @@ class _Api(tornado.web.RequestHandler):
             request.model_spec.version_label = urllib.parse.unquote(label)
         return request
 
-    def _document(self, api: str, request: Any) -> dict[str, Any]:
-        self._call.api = api
+    async def _prediction(self, model: list[str | None], action: str) -> str:
+        self._call.api = action.capitalize()
+        request = self._request(_REQUESTS[action], model)
         document = json_tensors.parse(b"".join(self._chunks))
         self._chunks = []
         request.model_spec.signature_name = document.get("signature_name", "")
-        return document
+        if action == "predict":
+            return await self._predict(request, document)
+        json_examples.fill_examples(request.input, document, action)
+        response = await getattr(self._inference, action)(request, self._call)
+        write = json_examples.classifications if action == "classify" else json_examples.regressions
+        return write(response.result)
 
-    async def _classify(self, model: list[str | None]) -> str:
-        request = self._request(classification_pb2.ClassificationRequest, model)
-        document = self._document("Classify", request)
-        json_examples.fill_examples(request.input, document, "classify")
-        response = await self._inference.classify(request, self._call)
-        return json_examples.classifications(response.result)
-
-    async def _regress(self, model: list[str | None]) -> str:
-        request = self._request(regression_pb2.RegressionRequest, model)
-        document = self._document("Regress", request)
-        json_examples.fill_examples(request.input, document, "regress")
-        response = await self._inference.regress(request, self._call)
-        return json_examples.regressions(response.result)
-
-    async def _predict(self, model: list[str | None]) -> str:
-        request = self._request(predict_pb2.PredictRequest, model)
-        document = self._document("Predict", request)
-        with self._inference.models.use(request.model_spec) as held:
+    async def _predict(self, request: predict_pb2.PredictRequest, document: Any) -> str:
+        with self._inference.models.use(request.model_spec) as model:
             wanted = request.model_spec.signature_name or DEFAULT_SIGNATURE
-            if wanted not in held.signatures:
+            if wanted not in model.signatures:
                 raise invalid(f'Serving signature name: "{wanted}" not found in signature def')
-            expected = dict(sorted(held.signatures[wanted].inputs.items()))
+            expected = dict(sorted(model.signatures[wanted].inputs.items()))
         if not expected:
             raise invalid(f"Failed to get input map for signature: {wanted}")
         rows = json_tensors.fill_predict(request, document, expected)
