@@ -12,7 +12,7 @@ from helpers.errors import NoRequestsError
 from helpers.traffic import Flow
 
 CHANCE = 0.01  # of calling a canary worse that isn't
-TOLERATED = 1.2  # times stable's latency: less than a fifth slower isn't worth a roll-back
+TOLERATED = 1.5  # times stable's median: what is slower by less isn't worth a roll-back
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import threading
@@ -10,13 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
+from PIL import Image
+
+from helpers.client import Classifier
 from helpers.clusters import Cluster, Pod
-from helpers.errors import ClusterError
+from helpers.errors import ClusterError, DeadlineError, ServerUnavailableError
 
 if TYPE_CHECKING:
     from helpers.clusters.kubernetes import KubernetesCluster
 
-_PERIOD_S = 0.2  # of a slowed replica's stopping and going on
+_MOST_BOMBS = 10  # requests, until it is given up
+_PERIOD_S = 1.0  # of a slowed replica's stopping and going on
 
 
 def kill(cluster: Cluster, pod: Pod) -> None:
@@ -92,6 +97,38 @@ def slowed(cluster: Cluster, pod: Pod, *, share: float = 0.1) -> Iterator[None]:
         thread.join()
 
 
+def exhaust_memory(cluster: Cluster, pod: Pod) -> None:
+    """Has a replica's own server take more memory than its limit allows, on `kubernetes`.
+
+    Not a program beside it, which the kernel might end in its place: large photos, many at a time.
+
+    Raises:
+        ClusterError: the replica has no address.
+    """
+    if not pod.address:
+        raise ClusterError(f"{pod.name} has no address", next_step="Wait until it is ready.")
+    buffer = io.BytesIO()
+    Image.new("RGB", (6000, 6000)).save(buffer, "JPEG", quality=30)  # 432 MB as float32
+    photo = buffer.getvalue()
+    with Classifier(pod.address, max_attempts=1) as classifier:
+        for _ in range(_MOST_BOMBS):
+            try:
+                classifier.classify([photo] * 8, timeout_s=30)
+            except (ServerUnavailableError, DeadlineError):
+                return  # it was ended
+
+
+def inside(cluster: Cluster, pod: Pod, script: str) -> bool:
+    """Whether a shell in a replica's container can do something, on `kubernetes`.
+
+    Raises:
+        ClusterError: there is no shell, or no such pod.
+    """
+    return _inside(
+        cluster, pod, f"({script}) >/dev/null 2>&1 && echo done || echo failed"
+    ).endswith("done")
+
+
 def _signal(cluster: Cluster, pod: Pod, name: str) -> None:
     if cluster.target == "kubernetes":
         # To all that this user may signal but the shell itself: in the pod that is the server.
@@ -113,8 +150,8 @@ def _own(pod: Pod, number: signal.Signals) -> None:
         ) from error
 
 
-def _inside(cluster: Cluster, pod: Pod, script: str) -> None:
+def _inside(cluster: Cluster, pod: Pod, script: str) -> str:
     from helpers.clusters.kubernetes import execution
 
     run: Sequence[str] = ["sh", "-c", script]
-    execution.run(cast("KubernetesCluster", cluster), pod.name, run)
+    return execution.run(cast("KubernetesCluster", cluster), pod.name, run).strip()

@@ -1,9 +1,9 @@
 """A bad network between a client and the replicas: late, lossy, or cut.
 
-It forwards TCP connections, in a process of its own (`network`). What a lossy network does to TCP is
-not a gap but a pause: the kernel sends a lost segment again after its retransmission timeout, 200 ms
-at first on Linux, and all that comes after it on the connection waits. So that is what is played
-here; `tc qdisc … netem` would lose real packets, and not every kernel has it.
+It forwards TCP connections, in a process of its own (`network`). What a lossy network does to TCP
+is not a gap but a pause: the kernel sends a lost segment again after its retransmission timeout,
+200 ms at first on Linux, and all that comes after it on the connection waits. So that is what is
+played here; `tc qdisc … netem` would lose real packets, and not every kernel has it.
 """
 
 from __future__ import annotations
