@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from helpers import settings
 from helpers.errors import ClusterError, SetupError
 
 NAME = "inception-tutorial"  # contexts.txt lists the contexts of clusters of this name
 MACHINE = "g2-standard-4"  # four processors, 16 GB of memory and one L4
-# US dollars an hour, on demand, in us-central1, as listed in 2025. They differ by region, and
-# change: https://cloud.google.com/compute/all-pricing, …/kubernetes-engine/pricing
-NODE_USD = 0.71
+PRICES = settings.ROOT / "helpers" / "data" / "prices.json"
+# US dollars an hour: GKE's fee for managing a cluster, cloud.google.com/kubernetes-engine/pricing.
 CLUSTER_USD = 0.10
 
 
@@ -46,7 +46,7 @@ class Gke:
     @property
     def usd_per_hour(self) -> float:
         """What it costs an hour, used or not; traffic and disks come on top."""
-        return CLUSTER_USD + self.nodes * NODE_USD
+        return CLUSTER_USD + self.nodes * node_usd()
 
     @property
     def create(self) -> list[str]:
@@ -96,13 +96,19 @@ class Gke:
         return sum(
             (now - datetime.fromisoformat(cluster["createTime"])).total_seconds()
             / 3600
-            * (CLUSTER_USD + cluster["currentNodeCount"] * NODE_USD)
+            * (CLUSTER_USD + cluster["currentNodeCount"] * node_usd())
             for cluster in self.clusters()
         )
 
     def _command(self, action: str, *rest: str) -> list[str]:
         place = (f"--project={self.project}", f"--zone={self.zone}")
         return ["gcloud", "container", "clusters", action, *rest, *place]
+
+
+def node_usd() -> float:
+    """What a node costs an hour, from the dated list of prices."""
+    machines = json.loads(PRICES.read_text(encoding="utf-8"))["machines"]
+    return float(next(m["usd_per_hour"] for m in machines if m["name"] == MACHINE))
 
 
 def run(command: list[str]) -> str:

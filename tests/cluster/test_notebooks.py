@@ -1,7 +1,6 @@
 """The notebooks that take a target, run on the cluster by papermill, publish what is so there.
 
-They serve the light network: what is tested is the deploying and the scaling. Notebook 10 comes
-last, and cleans up what notebook 02 left.
+They serve the light network: what is tested is the deploying and the scaling.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import pytest
 from conftest import Kubectl
 
 from helpers import lessons, runner
+from helpers.clusters.kubernetes import KubernetesCluster
 
 RunNotebook = Callable[..., dict[str, Any]]
 NAMESPACE = "test-notebooks"
@@ -63,8 +63,20 @@ def served(run: RunNotebook) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def cleaned(run: RunNotebook, served: dict[str, Any]) -> dict[str, Any]:
+def checked(run: RunNotebook) -> dict[str, Any]:
+    return run("00")
+
+
+@pytest.fixture(scope="module")
+def cleaned(run: RunNotebook, context: str) -> dict[str, Any]:
+    """After a session that was interrupted: it had applied, and never came to its last cell."""
+    with KubernetesCluster(context=context, namespace=NAMESPACE) as cluster:
+        cluster.apply(replicas=1)
     return run("10")
+
+
+def test_nothing_blocks_the_cluster(checked: dict[str, Any]) -> None:
+    assert checked["blockers"] == 0
 
 
 def test_a_pod_without_a_security_context_is_refused(deployed: dict[str, Any]) -> None:

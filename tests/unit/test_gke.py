@@ -34,7 +34,7 @@ def test_its_context_may_be_changed_and_gets_the_overlay_for_gpus() -> None:
 
 
 def test_an_hour_costs_the_nodes_and_the_cluster() -> None:
-    assert GOOGLE.usd_per_hour == pytest.approx(gke.CLUSTER_USD + 3 * gke.NODE_USD)
+    assert GOOGLE.usd_per_hour == pytest.approx(gke.CLUSTER_USD + 3 * gke.node_usd())
 
 
 def test_the_cost_so_far_is_by_time_and_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
