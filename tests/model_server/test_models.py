@@ -344,6 +344,7 @@ def test_a_signal_lets_what_is_in_flight_finish(
     )  # fmt: skip
     try:
         server.wait_until_ready()
+        server.states("slow")  # connected: from here on requests arrive in the order of sending
         waiting = [
             server.prediction.Predict.future(
                 request("slow", {"seconds": tensor([seconds], "float64")}, signature="wait")
@@ -370,6 +371,7 @@ def test_a_request_that_never_ends_is_given_up_at_the_drains_deadline(
         tmp_path / "log", "--model_name=slow", f"--model_base_path={models / 'slow'}",
         "--drain_timeout_seconds=0.5",
     ) as running:  # fmt: skip
+        running.states("slow")  # connected: from here on requests arrive in the order of sending
         waiting = running.prediction.Predict.future(
             request("slow", {"seconds": tensor([3600.0], "float64")}, signature="wait"), timeout=20
         )
