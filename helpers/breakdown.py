@@ -113,7 +113,7 @@ def parts(
     }
 
 
-def decoding_share(version: Path, *, batch: int = 8) -> float:
+def decoding_share(version: Path, *, batch: int = 4) -> float:
     """The share of a model's work that decodes photos and resizes them, by TensorFlow's tracer.
 
     Args:

@@ -7,6 +7,7 @@ be off by chance is the binomial distribution's business, whatever the latencies
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from helpers.load.scenarios import open_loop
 _FIRST = 0.7  # of the rate that is expected: a queue is short there, and a p99 usually in bounds
 _UP, _DOWN = 1.3, 0.6
 _LEAST = 0.1  # of the rate that is expected: what misses there doesn't miss for the load's sake
-_MOST_PROBES = 12
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,7 @@ def highest_rate(
     seconds: float = 5.0,
     most_s: float = 60.0,
     looks: int = 3,
+    most_probes: int = 12,
     confidence: float = 0.95,
     seed: int = settings.SEED,
     **options: Any,
@@ -118,6 +119,7 @@ def highest_rate(
         seconds: of each run; more where a rate needs more to have requests enough to be judged.
         most_s: of each run, at most.
         looks: runs of one rate, at most, as long as chance leaves the verdict open.
+        most_probes: rates to try, at most: the search then ends with what it knows.
         confidence: that a verdict is right. Requests that queue behind each other are not
             independent: near the limit the true confidence is less.
         seed: of the arrivals; each run gets one of its own.
@@ -137,7 +139,7 @@ def highest_rate(
     options = {"timeout_s": max(1.0, 4e-3 * objective_ms), "warmup_s": 1.0, **options}
     judge = _Judge(address, photos, objective_ms, q, seconds, most_s, looks, confidence, options)
     probes: list[Probe] = []
-    for rate in _rates(probes, expected_per_s, tolerance):
+    for rate in itertools.islice(_rates(probes, expected_per_s, tolerance), most_probes):
         probes.append(judge(rate, seed=seed + looks * len(probes)))
     return Search(objective_ms, q, confidence, tuple(probes))
 
@@ -145,7 +147,7 @@ def highest_rate(
 def _rates(probes: Sequence[Probe], expected_per_s: float, tolerance: float) -> Iterator[float]:
     """The rates to try, each after the verdict on the last was added to `probes`."""
     rate, met, missed = _FIRST * expected_per_s, 0.0, math.inf
-    while len(probes) < _MOST_PROBES and rate >= _LEAST * expected_per_s:
+    while rate >= _LEAST * expected_per_s:
         yield rate
         if probes[-1].meets:
             met = rate
@@ -178,7 +180,7 @@ class _Judge:
         chance = (1 - self.confidence) / self.looks
         needed = math.ceil(math.log(chance) / math.log(self.q))
         runs: list[Run] = []
-        missed = count = 0
+        missed = from_sent = count = 0
         meets = None
         while meets is None and len(runs) < self.looks:
             run = open_loop(
@@ -189,14 +191,18 @@ class _Judge:
                 seed=seed + len(runs),
                 **self.options,
             )
-            late, due = _missed(run, self.objective_ms)
-            missed, count = missed + late, count + due
+            missed += _missed(run, self.objective_ms, since="due_s")
+            from_sent += _missed(run, self.objective_ms, since="sent_s")
+            count += len(_measured(run))
             meets = stats.at_most(1 - self.q, missed, count, chance=chance)
             runs.append(run)
         problems = [problem for run in runs for problem in run.problems]
-        if meets is False and problems:
-            # A latency that is met in spite of a late generator is met. One that isn't, may be the
-            # generator's own.
+        # What is met in spite of a late generator is met. What isn't, may be the generator's own
+        # doing, unless it isn't met from the moment of sending either.
+        if (
+            meets is False
+            and stats.at_most(1 - self.q, from_sent, count, chance=chance) is not meets
+        ):
             meets = None
         noted = {"objective_ms": self.objective_ms, "q": self.q, "meets": meets}
         why = self._why(missed, count, runs, problems)
@@ -211,9 +217,14 @@ class _Judge:
         return "; ".join([words, *problems])
 
 
-def _missed(run: Run, objective_ms: float) -> tuple[int, int]:
-    """How many of the requests due in the window missed the objective, and how many there were."""
+def _measured(run: Run) -> stats.Records:
+    """The requests that were due in the window."""
     due = run.records["due_s"]
-    measured = run.records[(due >= 0) & (due < run.duration_s)]
-    late = (measured["done_s"] - measured["due_s"]) * 1e3 > objective_ms
-    return int((late | (measured["code"] != 0)).sum()), len(measured)
+    return run.records[(due >= 0) & (due < run.duration_s)]
+
+
+def _missed(run: Run, objective_ms: float, *, since: str) -> int:
+    """How many of the requests due in the window took longer than the objective, or failed."""
+    measured = _measured(run)
+    late = (measured["done_s"] - measured[since]) * 1e3 > objective_ms
+    return int((late | (measured["code"] != 0)).sum())

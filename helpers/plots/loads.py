@@ -50,15 +50,16 @@ def latency_against_load(
     """
     figure, (axis,) = axes_of(1, 1, size=(7.5, 3.8))
     rates = list(points)
+    axis.set_yscale("log")
     _percentiles(axis, rates, list(points.values()))
     axis.axhline(objective_ms, color=PINK, linestyle="--", linewidth=1)
-    axis.text(rates[-1], objective_ms, "objective for p99", ha="right", va="bottom", color=PINK)
+    axis.text(rates[0], objective_ms, "objective for p99", va="bottom", color=PINK)
     axis.axvline(knee_per_s, color=GREY, linestyle=":", linewidth=1.5)
-    axis.text(knee_per_s, axis.get_ylim()[0], " knee", va="bottom", color="#555")
-    axis.set(xlabel="requests due per second", ylabel="latency, ms", yscale="log")
+    axis.text(knee_per_s, 0.02, " knee", color="#555", transform=axis.get_xaxis_transform())
+    axis.set(xlabel="requests due per second", ylabel="latency, ms")
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axis.legend(loc="upper left")
-    medians = {rate: summary.p50_ms or 0.0 for rate, summary in points.items()}
+    axis.legend(loc="center left")
+    medians = {f"{rate:.0f}/s": summary.p50_ms or 0.0 for rate, summary in points.items()}
     alt = f"Latency over the rate of requests; median in ms: {listed(medians)}"
     return picture(figure, alt=alt)
 

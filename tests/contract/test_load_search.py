@@ -41,6 +41,12 @@ def test_the_search_closes_in_on_the_limit_from_both_sides(limit: float) -> None
     assert met <= limit < missed <= 1.1 * met
 
 
+def test_the_search_ends_after_as_many_rates_as_it_may_try() -> None:
+    with faulty_server(service_s=0.01, workers=1) as address:
+        found = load.highest_rate(address, PHOTOS, objective_ms=100, most_probes=2, **QUICK)
+    assert len(found.probes) == 2
+
+
 def test_the_search_gives_up_where_load_is_not_the_reason() -> None:
     assert min(p.rate_per_s for p in tried(0, expected_per_s=100)) >= 10
 
