@@ -53,7 +53,7 @@ bench-compare: $(READY) ## compare two results: make bench-compare A=old.json B=
 	$(BIN)/python -m benchmarks.compare $(A) $(B)
 
 cluster-up: ## start a Kubernetes of two nodes (by Docker and kind; without them as root, on Linux with Go)
-	@config=$$(tests/cluster/up); context=$$(kubectl --kubeconfig "$$config" config current-context); \
+	@config=$$(tests/cluster/up); context=$$(awk '/^current-context:/ {print $$2}' "$$config"); \
 	  echo "cluster-up: it is up. To use it: export KUBECONFIG=$$config TUTORIAL_CONTEXT=$$context"; \
 	  echo "cluster-up: next: make test-cluster, or TARGET=kubernetes make tutorial; in the end make cluster-down"
 
