@@ -116,7 +116,7 @@ def batching(points: Mapping[tuple[int, int], Summary], *, best: tuple[int, int]
         axis.set_yticks(range(len(sizes)), [str(size) for size in sizes])
         axis.set(title=title, xlabel="batch_timeout_micros", ylabel="max_batch_size")
         axis.grid(visible=False)
-    rates = {f"{b} and {t / 1000:g} ms": s.images_per_s for (b, t), s in points.items()}
+    rates = {f"{b} with {t / 1000:g} ms:": s.images_per_s for (b, t), s in points.items()}
     return picture(figure, alt=f"Images per second by batch and time-out: {listed(rates)}")
 
 

@@ -1,0 +1,66 @@
+"""Figures of loads are drawn from summaries, at a size that fits a page, with words for each."""
+
+import numpy as np
+import pytest
+
+from helpers import plots, stats
+from helpers.notebook import Picture
+
+PAGE = 1100  # CSS pixels
+
+
+def summary(*, rate: float = 100, latency_s: float = 0.02, failed: bool = False) -> stats.Summary:
+    random = np.random.default_rng(0)
+    records = np.zeros(int(rate * 5), stats.RECORD)
+    records["due_s"] = records["sent_s"] = np.linspace(0, 4.5, len(records))
+    records["done_s"] = records["due_s"] + latency_s * random.uniform(0.5, 2, len(records))
+    records["code"] = 14 if failed else 0
+    return stats.summarize(records, duration_s=5)
+
+
+def fits(picture: Picture) -> bool:
+    height = int.from_bytes(picture.png[20:24], "big") // 2
+    return 100 < picture.width < PAGE and 50 < height < PAGE
+
+
+def test_latency_against_load_fits_and_says_its_medians() -> None:
+    points = {rate: summary(rate=rate, latency_s=rate / 5000) for rate in (20.0, 60.0, 100.5)}
+    picture = plots.latency_against_load(points, knee_per_s=60, objective_ms=50)
+    assert fits(picture)
+    assert [f"{rate}/s" in picture.alt for rate in (20, 60, 100)] == [True] * 3
+
+
+def test_one_point_is_a_curve_too() -> None:
+    assert fits(plots.latency_against_load({20.0: summary()}, knee_per_s=20, objective_ms=50))
+
+
+def test_percentiles_of_two_measures_share_a_figure() -> None:
+    both = {"honest": summary(latency_s=1), "naive": summary(latency_s=0.01)}
+    picture = plots.percentiles(both, title="A stall")
+    assert fits(picture)
+    assert picture.alt.startswith("A stall; p99 in ms: honest ")
+
+
+@pytest.mark.parametrize("best", [(8, 0), None])
+def test_a_heat_map_has_a_cell_a_setting(best: tuple[int, int] | None) -> None:
+    points = {(size, us): summary(rate=10 * size) for size in (1, 8) for us in (0, 5000)}
+    picture = plots.batching(points, best=best)
+    assert fits(picture)
+    assert picture.alt.count(" with ") == 4
+
+
+def test_a_heat_map_says_where_the_requests_are_too_few_for_a_p99() -> None:
+    assert fits(plots.batching({(1, 0): summary(), (1, 5000): summary(rate=2)}, best=None))
+
+
+def test_a_requests_time_is_a_bar_a_load() -> None:
+    parts = dict.fromkeys(("client", "network", "queue", "server", "decode", "layers"), 2.0)
+    picture = plots.time_of_a_request({"1 in flight": parts, "8 in flight": parts})
+    assert fits(picture)
+    assert "8 in flight: client 2 ms, network 2 ms" in picture.alt
+
+
+def test_the_scalability_law_is_drawn_past_what_was_measured() -> None:
+    rates = {1: 100.0, 2: 180.0, 3: 200.0}
+    law = stats.fit_scalability(list(rates), list(rates.values()))
+    assert fits(plots.scalability(rates, law, cores=2))
