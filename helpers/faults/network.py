@@ -90,6 +90,7 @@ async def _serve(addresses: Sequence[str]) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(words), sys.stdin)
     while line := await words.readline():  # its end: whoever started it is gone
         network.set(**json.loads(line))
+        print("so it is", flush=True)
 
 
 if __name__ == "__main__":

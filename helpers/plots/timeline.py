@@ -53,9 +53,14 @@ def timeline(
         for fault in faults:
             axis.axvspan(fault.began_s, fault.ended_s, color="#f3f4f6", zorder=0)
     for fault in faults:
-        at = (fault.began_s, 1.0)
+        late = fault.began_s > 0.8 * end_s  # its name would not fit in on the right
         axes[0].annotate(
-            f" {fault.name}", at, xycoords=("data", "axes fraction"), va="top", fontsize=8
+            f" {fault.name} ",
+            (fault.ended_s if late else fault.began_s, 1.0),
+            xycoords=("data", "axes fraction"),
+            ha="right" if late else "left",
+            va="top",
+            fontsize=8,
         )
     axes[-1].set_xlabel("seconds")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
