@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import grpc
 from helpers import protos, settings
 from helpers.client import Classifier, ModelVersion, rpc
 from helpers.clusters import Cluster
+from helpers.errors import ServingError
+
+_POLL_S = 0.1
 
 
 def serve(
@@ -23,9 +27,10 @@ def serve(
 ) -> dict[str, list[ModelVersion]]:
     """Makes every replica serve exactly these versions, under these labels.
 
-    By HandleReloadConfigRequest, which replaces a server's configuration and returns once it is so.
-    A replica that starts later has the configuration of its flags again: write what is to stay
-    into `serving/models.config`, and roll that out.
+    By HandleReloadConfigRequest, which replaces a server's whole configuration. A label is given
+    only to a version that is available, so each replica first loads what is new, under the labels
+    that can be kept, and then gets the labels. A replica that starts later has the configuration of
+    its flags again: what is to stay belongs into `serving/models.config`, and is rolled out.
 
     Args:
         cluster: with replicas that are ready.
@@ -44,13 +49,44 @@ def serve(
             for one that isn't.
     """
     folder = str(Path(models).resolve()) if cluster.target == "local" else settings.CONTAINER_MODELS
-    message = request(versions, labels or {}, base_path=f"{folder}/{model}", model=model)
+    base_path, wanted = f"{folder}/{model}", dict(labels or {})
     states = {}
     for address in cluster.addresses():
-        _reload(address, message, model, timeout_s)
         with Classifier(address, model=model) as classifier:
-            states[address] = classifier.status()
+            there = {v.version for v in classifier.status() if v.state == "AVAILABLE"}
+            kept = {label: version for label, version in wanted.items() if version in there}
+            message = request(versions, kept, base_path=base_path, model=model)
+            _reload(address, message, model, timeout_s)
+            states[address] = _settled(classifier, versions, address, timeout_s)
+            if kept != wanted:
+                message = request(versions, wanted, base_path=base_path, model=model)
+                _reload(address, message, model, timeout_s)
     return states
+
+
+def _settled(
+    classifier: Classifier, versions: Sequence[int], address: str, timeout_s: float
+) -> list[ModelVersion]:
+    """The states of the versions, once each is available.
+
+    Raises:
+        ServingError: one can't be loaded, or isn't in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = [v for v in classifier.status() if v.version in versions]
+        failed = [v for v in found if v.error]
+        if failed or time.monotonic() > deadline:
+            broken = failed[0] if failed else ModelVersion(0, "", f"not loaded in {timeout_s:g} s")
+            raise ServingError(
+                f"{address} can't serve version {broken.version}",
+                cause=broken.error,
+                next_step="The versions that it had go on. Serve those, and mend this one.",
+                details=broken.error,
+            )
+        if sorted(v.version for v in found if v.state == "AVAILABLE") == sorted(versions):
+            return found
+        time.sleep(_POLL_S)
 
 
 def request(
@@ -73,7 +109,7 @@ def request(
 
 
 def _reload(address: str, message: bytes, model: str, timeout_s: float) -> None:
-    options = rpc.channel_options(address, balancing="pick_first", max_attempts=1)
+    options = rpc.channel_options(address, balancing="pick_first", max_attempts=3)
     with grpc.insecure_channel(address, options=options) as channel:
         call = channel.unary_unary(protos.RELOAD_CONFIG, None, None)
         try:

@@ -68,7 +68,8 @@ def channel_options(address: str, *, balancing: str, max_attempts: int) -> list[
         ("grpc.use_local_subchannel_pool", 1),
         # A restarted replica is found within the deadline of a request, not minutes later.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        # Against its name it bounds a connection's making, which a busy server takes a while for.
+        ("grpc.min_reconnect_backoff_ms", 2000),
         ("grpc.max_reconnect_backoff_ms", 2000),
     ]
     if any(name in address for name in ("127.", "localhost", "[::1]")):
