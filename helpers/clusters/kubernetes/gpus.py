@@ -214,7 +214,8 @@ def remove(cluster: KubernetesCluster) -> None:
 
 
 def _node(name: str, *, zone: str, gpus: int) -> dict[str, Any]:
-    offers = {"cpu": "8", "memory": "32Gi", "pods": "32", RESOURCE: str(gpus)}
+    # Plenty of all else, so that it is GPUs that run out.
+    offers = {"cpu": "64", "memory": "256Gi", "pods": "32", RESOURCE: str(gpus)}
     return {
         "metadata": {
             "name": name,
