@@ -118,6 +118,12 @@ def measure(*, concurrency: int, seconds: float, rounds: int) -> Result:
     return Result.now("serving-nothing", runs=runs, figures=figures)
 
 
+def table(result: Result) -> str:
+    """The figures of a result, a line each."""
+    figures = result.figures.items()
+    return "\n".join(f"{name}: {f.value:.4g} {f.unit} ({f.interval})" for name, f in figures)
+
+
 def main() -> None:
     """Measures, writes the result, prints it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -128,9 +134,9 @@ def main() -> None:
     result = measure(
         concurrency=options.concurrency, seconds=options.seconds, rounds=options.rounds
     )
-    for name, figure in result.figures.items():
-        print(f"{name}: {figure.value:.4g} {figure.unit} ({figure.interval})")
-    print(results.write(result))
+    path = results.write(result)
+    print(table(result))
+    print(path)
 
 
 if __name__ == "__main__":
