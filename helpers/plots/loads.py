@@ -136,7 +136,9 @@ def time_of_a_request(parts: Mapping[str, Mapping[str, float]]) -> Picture:
             zip(left, widths, (sum(load.values()) for load in parts.values()), strict=True)
         ):
             if width > 0.06 * total and width > 0.03 * left.max():
-                axis.text(start + width / 2, y, f"{width:.3g}", ha="center", va="center")
+                ink = "black" if colour in (PINK, ORANGE, YELLOW) else "white"
+                style = {"ha": "center", "va": "center", "color": ink}
+                axis.text(start + width / 2, y, f"{width:.3g}", **style)
         left += widths
     axis.invert_yaxis()
     axis.grid(visible=False)
