@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from conftest import RunNotebook
 
-pytestmark = pytest.mark.slow
+# A whole notebook is run for the first of them.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 FAULTS = [
     "kill -9 of a server",

@@ -1,0 +1,160 @@
+"""Faults on the cluster: what each lost, and that all was well again after it.
+
+Notebook 08 brings most of them about; what takes a cluster's root, these tests do themselves. Every
+row that was measured stands in the junit report, as a property of its test.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import connected
+
+from helpers import lessons, runner
+from helpers.client import PLAIN, Resilience
+from helpers.clusters import patches
+from helpers.clusters.kubernetes import KubernetesCluster
+from helpers.faults import Drill, Fault
+
+pytestmark = pytest.mark.timeout(1200)  # a whole notebook is run for the first of them
+
+RUN = Path(os.environ.get("CLUSTER_HOME", "/var/tmp/tutorial-cluster"), "run")
+CLIENTS = {
+    "plain": replace(PLAIN, balancing="round_robin"),
+    "resilient": Resilience(deadline_s=60, keepalive_s=1, hedge_after_s=0.3),
+}
+FAULTS = [
+    "kill -9 of a server",
+    "a server hangs (SIGSTOP)",
+    "all replicas at once",
+    "a poisoned request",
+    "20 ms delay, 5 % loss",
+    "network cut",
+    "a node drained",
+    "out of memory",
+]
+own_cluster = pytest.mark.skipif(
+    not (RUN / "kube-apiserver.pid").exists(), reason="it takes the root of our own test cluster"
+)
+
+
+@pytest.fixture(scope="module")
+def survived(context: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What notebook 08 publishes on the cluster."""
+    (lesson,) = lessons.choose(lessons.find(), "08")
+    folder = tmp_path_factory.mktemp("notebook")
+    where = {"TARGET": "kubernetes", "CONTEXT": context, "NAMESPACE": "test-failures"}
+    outcome = runner.run(
+        lesson,
+        output=folder / lesson.path.name,
+        parameters=where | {"MODELS": str(folder / "models"), "WEIGHTS": "random", "RATE": 15.0},
+    )
+    assert outcome.error is None, outcome.error
+    assert outcome.leftovers == ()
+    return {name: item.value for name, item in outcome.published.items()}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_resilient_client_loses_nothing(
+    survived: dict[str, Any], fault: str, record_property: Callable[[str, object], None]
+) -> None:
+    measured = survived["faults"][fault]
+    record_property(fault, str(measured))
+    assert measured["lost"]["resilient"] == 0
+
+
+@pytest.mark.parametrize("fault", ["a server hangs (SIGSTOP)", "all replicas at once"])
+def test_the_plain_client_loses_requests(survived: dict[str, Any], fault: str) -> None:
+    assert survived["faults"][fault]["lost"]["plain"] > 0
+
+
+@pytest.mark.parametrize("fault", [*FAULTS[:3], "a node drained", "out of memory"])
+def test_the_replicas_come_back(survived: dict[str, Any], fault: str) -> None:
+    assert survived["faults"][fault]["ready_s"] > 0
+
+
+def test_a_short_queue_saves_the_goodput_that_an_endless_one_loses(
+    survived: dict[str, Any],
+) -> None:
+    assert survived["goodput_bounded"] > survived["goodput_unbounded"]
+
+
+def test_mutual_tls_lets_one_client_of_four_in(survived: dict[str, Any]) -> None:
+    assert list(survived["tls"].values()) == ["OK", "UNAVAILABLE", "UNAVAILABLE", "UNAVAILABLE"]
+
+
+def test_an_expired_certificate_is_refused_until_it_is_replaced(survived: dict[str, Any]) -> None:
+    assert survived["expired"] == ["UNAVAILABLE", "OK"]
+
+
+def test_the_pod_is_shut(survived: dict[str, Any]) -> None:
+    assert set(survived["pod_locks"].values()) == {True}
+    assert len(survived["pod_locks"]) == 4
+
+
+def test_nothing_is_left(survived: dict[str, Any]) -> None:
+    assert survived["leftovers"] == []
+
+
+@pytest.fixture
+def three(context: str) -> Iterator[KubernetesCluster]:
+    """Three replicas over both nodes, which leave a node that is away after five seconds."""
+    leave = [
+        {"key": f"node.kubernetes.io/{why}", "operator": "Exists", "effect": "NoExecute",
+         "tolerationSeconds": 5}
+        for why in ("unreachable", "not-ready")
+    ]  # fmt: skip
+    with connected(context, "test-faults") as cluster:
+        cluster.apply(replicas=3, patch=patches.pod(tolerations=leave))
+        cluster.wait_until_ready(timeout_s=240)
+        yield cluster
+        cluster.delete()
+
+
+@own_cluster
+def test_requests_go_on_while_the_api_server_is_away(
+    three: KubernetesCluster, record_property: Callable[[str, object], None]
+) -> None:
+    process = int((RUN / "kube-apiserver.pid").read_text())
+    with Drill(three, CLIENTS, rate_per_s=15) as drill:
+        fault = drill.fault(
+            "the API server away",
+            lambda: os.kill(process, signal.SIGSTOP),
+            undo=lambda: os.kill(process, signal.SIGCONT),
+            lasts_s=10,
+        )
+    record_property("measured", repr(fault))
+    assert fault.requests["plain"] > 100
+    assert dict(fault.lost) == {"plain": 0, "resilient": 0}
+
+
+@own_cluster
+def test_a_node_that_is_cut_off_loses_nothing_to_a_resilient_client(
+    three: KubernetesCluster, record_property: Callable[[str, object], None]
+) -> None:
+    assert {pod.node for pod in three.pods()} == {"node-1", "node-2"}
+
+    def cable(state: str) -> None:
+        command = ["ip", "-n", "tutorial-1", "link", "set", "eth2", state]
+        subprocess.run(command, check=True, capture_output=True)
+
+    with Drill(three, CLIENTS, rate_per_s=15) as drill:
+        # 40 s until the node counts as away, 5 s until its pods are replaced, and they start.
+        fault: Fault = drill.fault(
+            "a node cut off",
+            lambda: cable("down"),
+            undo=lambda: cable("up"),
+            lasts_s=75,
+            noticed=True,
+            timeout_s=240,
+        )
+    record_property("measured", repr(fault))
+    assert fault.lost["plain"] > 0
+    assert fault.lost["resilient"] == 0
