@@ -53,7 +53,8 @@ class Wire:
             loss: the share of segments that have to be sent again.
             cut: nothing passes, and nobody is told: as when a cable is pulled.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         values = {"delay_s": delay_s, "loss": loss, "cut": cut}
         self._process.stdin.write(json.dumps(values) + "\n")
         self._process.stdin.flush()
