@@ -5,6 +5,7 @@ They serve the light network: what is tested is the deploying and the scaling.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from helpers import lessons, runner
 from helpers.clusters.kubernetes import KubernetesCluster
 
 RunNotebook = Callable[..., dict[str, Any]]
-NAMESPACE = "test-notebooks"
+NAMESPACE = f"test-notebooks-{uuid.uuid4().hex[:6]}"
 MILLICORES = 100  # four replicas together take less than half a core from whatever else is going on
 
 
