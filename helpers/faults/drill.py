@@ -190,8 +190,8 @@ class Drill:
             LoadError: it isn't well again in time.
         """
         began_s = self.now_s
-        action()
         try:
+            action()
             self._until(lambda: self.now_s >= began_s + lasts_s, "", lasts_s + 60)
         finally:
             if undo is not None:

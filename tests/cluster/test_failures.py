@@ -112,7 +112,8 @@ def three(context: str) -> Iterator[KubernetesCluster]:
         for why in ("unreachable", "not-ready")
     ]  # fmt: skip
     with connected(context, "test-faults") as cluster:
-        cluster.apply(replicas=3, patch=patches.pod(tolerations=leave))
+        small = patches.container(resources={"requests": {"cpu": "100m"}})
+        cluster.apply(replicas=3, patch=patches.merge(small, patches.pod(tolerations=leave)))
         cluster.wait_until_ready(timeout_s=240)
         yield cluster
         cluster.delete()
