@@ -197,3 +197,11 @@ def test_a_start_is_told_in_seconds_since_the_pod_was_made() -> None:
     assert start is not None
     steps = (start.scheduled_s, start.pulled_s, start.started_s, start.ready_s)
     assert steps == (1, 3, 4, 30)
+
+
+def test_a_pod_that_is_about_to_be_taken_away_is_not_stuck() -> None:
+    unseen = deployment(wanted=1, seen=False)
+    shrinking = deployment(wanted=1)
+    shrinking.status.updated_replicas = 2
+    for state in (unseen, shrinking):
+        assert rollout.judge(state, [pod(scheduled="False")]).stuck == ""

@@ -77,8 +77,10 @@ def judge(deployment: Any, pods: Sequence[Any], events: Sequence[Any] = ()) -> R
     if done:
         return Rollout(wanted, ready, 0, done=True)
     stuck, next_step = _failed_to_create(status) if seen else ("", "")
+    # While the controller is still taking pods away, the one that is stuck may be among them.
+    shrinking = not seen or (status.updated_replicas or 0) > wanted
     for pod in pods:
-        if not stuck and pod.metadata.deletion_timestamp is None:
+        if not (stuck or shrinking) and pod.metadata.deletion_timestamp is None:
             stuck, next_step = _stuck(pod, pods, events)
     if not stuck and seen:
         late = _condition(status.conditions, "Progressing")
