@@ -21,6 +21,7 @@ from benchmarks import (
     generator_limits,
     go_tools,
     load_generator,
+    nothing,
     serving,
 )
 from helpers import machine, results, settings
@@ -83,6 +84,13 @@ BENCHES = (
     Bench("serving-light", 40, 200, _serving("light", quick_s=4, long_s=10), serving.table),
     Bench("serving-inception_v3", 90, 500, _serving("inception_v3", quick_s=12, long_s=30),
           serving.table),
+    Bench(
+        "serving-nothing", 25, 90,
+        lambda long: nothing.measure(
+            concurrency=64, seconds=8 if long else 3, rounds=5 if long else 2
+        ),
+        nothing.table,
+    ),
     Bench(
         "fast-form", 90, 240,
         lambda long: fast_form.measure(batch=16, seconds=30 if long else 6),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from helpers.notebook import Picture, picture
+from helpers.plots.picture import Picture, picture
 from helpers.plots.style import BLUE, GREEN, GREY, ORANGE, axes_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
-from helpers.notebook import Picture, picture
+from helpers.plots.picture import Picture, picture
 from helpers.plots.style import BLUE, GREEN, GREY, ORANGE, PINK, YELLOW, axes_of, listed
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from PIL import Image
 
-from helpers.notebook import Picture, picture
 from helpers.photos import Photo
+from helpers.plots.picture import Picture, picture
 from helpers.plots.style import BLUE, GREY, axes_of
 
 if TYPE_CHECKING:

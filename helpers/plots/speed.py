@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from helpers.notebook import Picture, picture
+from helpers.plots.picture import Picture, picture
 from helpers.plots.style import BLUE, GREY, ORANGE, axes_of, listed
 
 if TYPE_CHECKING:

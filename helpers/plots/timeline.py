@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from helpers.notebook import Picture, picture
+from helpers.plots.picture import Picture, picture
 from helpers.plots.style import BLUE, GREEN, GREY, ORANGE, PINK, axes_of
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import plots, stats
-from helpers.notebook import Picture
+from helpers.plots.picture import Picture
 
 PAGE = 1100  # CSS pixels
 
