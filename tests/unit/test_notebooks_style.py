@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from helpers import lessons
+from helpers import lessons, settings
 from helpers.lessons import Lesson, tags
 
 FRAME = ["What you'll do", "What you'll learn", "What you'll need"]
@@ -202,3 +202,11 @@ def test_links_inside_the_repository_lead_somewhere(lesson: Lesson) -> None:
 def test_what_it_needs_comes_before_it(lesson: Lesson) -> None:
     earlier = {other.number for other in LESSONS if other.number < lesson.number}
     assert set(lesson.needs) <= earlier
+
+
+@all_notebooks
+def test_files_named_in_the_text_are_there(lesson: Lesson) -> None:
+    named = re.findall(
+        r"`((?:helpers|manifests|serving|benchmarks|tests)/[\w./-]+)`", prose(lesson)
+    )
+    assert [name for name in named if not (settings.ROOT / name).exists()] == []
