@@ -41,7 +41,8 @@ def timeline(
             axis.plot(
                 over_time["at_s"], over_time[what], style, color=colour, label=name, linewidth=1.5
             )
-    axes[0].set(title="Answered, requests per second", ylim=(0, None))
+    axes[0].set(title="Answered, requests per second")
+    axes[0].set_ylim(0, 1.4 * axes[0].get_ylim()[1] if faults else None)  # room for their names
     axes[1].set(title="Lost, requests per second")
     axes[1].set_ylim(0, max(1.0, axes[1].get_ylim()[1]))
     axes[2].set(title="p99 latency, ms", yscale="log")
@@ -52,12 +53,15 @@ def timeline(
         axis.set_xlim(0, end_s)
         for fault in faults:
             axis.axvspan(fault.began_s, fault.ended_s, color="#f3f4f6", zorder=0)
-    for fault in faults:
+    for number, fault in enumerate(faults):
         late = fault.began_s > 0.8 * end_s  # its name would not fit in on the right
         axes[0].annotate(
             f" {fault.name} ",
             (fault.ended_s if late else fault.began_s, 1.0),
             xycoords=("data", "axes fraction"),
+            # On two lines in turn: a name may be longer than its fault.
+            xytext=(0, -10 * (number % 2)),
+            textcoords="offset points",
             ha="right" if late else "left",
             va="top",
             fontsize=8,
