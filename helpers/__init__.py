@@ -1,6 +1,6 @@
 """Plain Python that the notebooks import: small modules, each on a floor of its own.
 
-A module imports only from the floors below it (`tests/test_floors.py` checks that):
+A module imports only from the floors below it (`tests/unit/test_floors.py` checks that):
 
     1  errors, settings
     2  photos, labels, stats, processor, addresses, protos, generator, certificates
