@@ -62,7 +62,7 @@ def apply(
             }
         ],
     )
-    whole = patches.merge(patch or {}, mount)
+    whole = patches.combine(patch or {}, mount)
     cluster.apply(replicas=replicas, args=_placed(args, _MOUNTED), patch=whole)
     # After `apply`, which removes what it doesn't know: the pods wait for it meanwhile.
     secret = {

@@ -16,21 +16,37 @@ def merge(resource: Any, patch: Any) -> Any:
         resource: a resource, or a part of one. It isn't changed.
         patch: what is to be different.
     """
+    return _merged(resource, patch, remove=True)
+
+
+def combine(*several: Mapping[str, Any]) -> dict[str, Any]:
+    """One patch that does what several do, one after another; what one removes stays removed.
+
+    `merge` won't do for two patches: to it, the first is a resource, from which the second's None
+    removes a field that isn't there, and so the None itself is lost.
+    """
+    whole: Any = {}
+    for patch in several:
+        whole = _merged(whole, patch, remove=False)
+    return dict(whole)
+
+
+def _merged(resource: Any, patch: Any, *, remove: bool) -> Any:
     if isinstance(resource, Mapping) and isinstance(patch, Mapping):
         merged = dict(resource)
         for field, value in patch.items():
-            if value is None:
+            if value is None and remove:
                 merged.pop(field, None)
             else:
-                merged[field] = merge(merged.get(field), value)
+                merged[field] = _merged(merged.get(field), value, remove=remove)
         return merged
     if _named(resource) and _named(patch):
         there = {item["name"]: item for item in resource}
         for item in patch:
-            there[item["name"]] = merge(there.get(item["name"]), item)
+            there[item["name"]] = _merged(there.get(item["name"]), item, remove=remove)
         return list(there.values())
     # A field that wasn't there yet: what the patch removes inside of it goes, too.
-    return merge({}, patch) if isinstance(patch, Mapping) else patch
+    return _merged({}, patch, remove=remove) if isinstance(patch, Mapping) else patch
 
 
 def _named(value: Any) -> bool:

@@ -76,3 +76,15 @@ def test_preparing_leaves_the_manifest_as_it_was() -> None:
     render.prepare([DEPLOYMENT], namespace="here", replicas=3, args=["--b"])
     assert DEPLOYMENT["metadata"] == {"name": "inception"}
     assert "replicas" not in DEPLOYMENT["spec"]
+
+
+def test_what_any_of_several_patches_removes_is_removed() -> None:
+    image = patches.container(image="b")
+    removing = patches.container(readinessProbe=None)
+    resource = patches.container(image="a", readinessProbe={"periodSeconds": 1})
+    for whole in (patches.combine(image, removing), patches.combine(removing, image)):
+        assert patches.merge(resource, whole) == image
+
+
+def test_a_later_patch_goes_over_an_earlier_one() -> None:
+    assert patches.combine({"a": 1, "b": None}, {"a": 2, "b": 3}) == {"a": 2, "b": 3}
