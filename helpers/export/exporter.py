@@ -94,6 +94,9 @@ def export(
             )
         if not there.labels_are_meaningless:
             return there
+    chosen_here = weights is None and weights_.chosen_by_default() and network != "light"
+    if chosen_here and chosen == weights_.RANDOM:
+        print(weights_.ARE_RANDOM)  # once: an export that is there says it of itself
     return _build(asked)
 
 

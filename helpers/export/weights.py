@@ -29,6 +29,11 @@ MD5 = "9a0d58056eeedaa3f26cb7ebd46da564"
 REACHED_WITHIN_S = 3.0  # a network that needs longer would take minutes for 96 MB
 STALLED_AFTER_S = 30.0
 
+ARE_RANDOM = (
+    "WEIGHTS ARE RANDOM: ImageNet's can't be downloaded, the network didn't answer in "
+    f"{REACHED_WITHIN_S:.0f} s. The graph and its speed are the real ones; every label will be "
+    f"meaningless. With a network, or with {VARIABLE}=/path/to/weights.h5, export again."
+)
 OFFLINE = f"Set {VARIABLE}=random to go on without: same graph, same speed, meaningless labels"
 
 
@@ -36,7 +41,7 @@ def choose(weights: str | Path | None, *, network: str) -> str:
     """What to use: `imagenet`, `random`, or the path of a file.
 
     None means the environment's TUTORIAL_WEIGHTS; without that, ImageNet's if they are on this
-    machine or can be reached, else random ones, which is said in a printed line.
+    machine or can be reached, else random ones.
 
     Raises:
         WeightsError: ImageNet's are asked for the light network.
@@ -54,11 +59,6 @@ def choose(weights: str | Path | None, *, network: str) -> str:
         return chosen
     if cached().is_file() or reachable():
         return IMAGENET
-    print(
-        "WEIGHTS ARE RANDOM: ImageNet's can't be downloaded, the network didn't answer in "
-        f"{REACHED_WITHIN_S:.0f} s. The graph and its speed are the real ones; every label will be "
-        f"meaningless. With a network, or with {VARIABLE}=/path/to/weights.h5, export again."
-    )
     return RANDOM
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +50,7 @@ def contact_sheet(photos: Sequence[Photo], *, columns: int = 4) -> Picture:
         axis.axis("off")
     for axis, photo in zip(np.ravel(axes), photos, strict=False):
         _show(axis, photo)
+        axis.set_title(fill(photo.title, 26), fontsize=10)
     alt = "The photos: " + "; ".join(photo.title for photo in photos)
     return picture(figure, alt=alt)
 

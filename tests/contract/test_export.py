@@ -410,10 +410,13 @@ def test_a_network_that_never_answers_is_given_up() -> None:
 def test_without_a_network_weights_are_random_and_it_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    from helpers.export import exporter
+
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delenv(weights_.VARIABLE, raising=False)
     monkeypatch.setattr(weights_, "reachable", lambda: False)
-    assert weights_.choose(None, network="inception_v3") == "random"
+    monkeypatch.setattr(exporter, "_build", lambda asked: asked)
+    assert export(tmp_path).weights == "random"
     assert "WEIGHTS ARE RANDOM" in capsys.readouterr().out
 
 
