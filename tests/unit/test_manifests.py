@@ -1,7 +1,6 @@
 """The base manifests: fields that the API has, and what every container here is held to."""
 
-import shutil
-import subprocess
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,11 @@ import yaml
 
 from helpers import settings
 from helpers.clusters import arguments, schema
+from helpers.model_server import config
 
 BASE = settings.MANIFESTS / "base"
+BATCHING = settings.MANIFESTS / "components" / "batching"
 MODELS = {
-    "ConfigMap": "V1ConfigMap",
     "Deployment": "V1Deployment",
     "NetworkPolicy": "V1NetworkPolicy",
     "PodDisruptionBudget": "V1PodDisruptionBudget",
@@ -52,20 +52,6 @@ def test_a_file_is_named_after_its_kind(path: Path) -> None:
 def test_the_kustomization_lists_every_file() -> None:
     listed = yaml.safe_load((BASE / "kustomization.yaml").read_text())["resources"]
     assert {path.name for path in FILES} == {name for name in listed if name.endswith(".yaml")}
-
-
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl isn't on PATH")
-def test_kustomize_renders_the_base_and_its_configuration() -> None:
-    rendered = subprocess.run(
-        ["kubectl", "kustomize", str(BASE)], check=True, capture_output=True, text=True
-    ).stdout
-    resources = list(yaml.safe_load_all(rendered))
-    for found in resources:
-        schema.check(found, BASE, MODELS[found["kind"]])
-    (config,) = [found for found in resources if found["kind"] == "ConfigMap"]
-    (deployment,) = [found for found in resources if found["kind"] == "Deployment"]
-    mounted = deployment["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"]
-    assert config["metadata"]["name"] == mounted
 
 
 @pytest.mark.parametrize(
@@ -107,6 +93,23 @@ def test_the_files_that_the_flags_name_are_in_the_configuration(container: dict[
     named = {f.partition("=")[2] for f in container["args"] if settings.CONTAINER_CONFIG in f}
     assert named <= {f"{settings.CONTAINER_CONFIG}/{file}" for file in generator["files"]}
     assert all((settings.SERVING / file).exists() for file in generator["files"])
+
+
+@pytest.mark.parametrize(
+    ("folder", "flags"),
+    [
+        (settings.SERVING, BASE / "deployment.yaml"),
+        (BATCHING, BATCHING / "kustomization.yaml"),
+    ],
+    ids=["base", "component"],
+)
+def test_what_a_queue_lets_in_has_a_thread_each(folder: Path, flags: Path) -> None:
+    """Otherwise the original lets requests wait for a thread that its queue should refuse."""
+    batching = config.batching(folder / "batching.config")
+    (threads,) = re.findall(r"--grpc_max_threads=(\d+)", flags.read_text())
+    let_in = batching.max_enqueued_batches + batching.num_batch_threads
+    # Those that are refused need one, and so do the probes.
+    assert int(threads) >= let_in * batching.max_batch_size + 16
 
 
 def test_grpc_probes_have_the_health_service_that_they_ask(container: dict[str, Any]) -> None:
