@@ -12,10 +12,11 @@ FROM ${PYTHON_IMAGE} AS install
 # What the server needs and nothing else: a part of requirements.lock, with its hashes (`make lock` writes both).
 COPY serving/model-server.lock /
 # The headers for C++ and the compiler's library are a quarter of it, and nobody compiles here. Byte code is made now,
-# since the container's file system is read-only: without it TensorFlow takes three times as long to import.
+# since the container's file system is read-only: without it TensorFlow takes three times as long to import. Only that
+# step may fail, for a file or two of a package that no Python 3 can read.
 RUN python3 -m pip install --no-cache-dir --no-deps --require-hashes --target /packages --requirement /model-server.lock \
     && rm -rf /packages/tensorflow/include /packages/clang \
-    && python3 -m compileall -q /packages || true
+    && { python3 -m compileall -q /packages || true; }
 
 FROM ${PACKAGES} AS packages
 
