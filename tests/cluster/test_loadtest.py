@@ -3,12 +3,48 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Kubectl, namespaced
 
 from helpers.clusters.kubernetes import KubernetesCluster, loadtest
 from helpers.errors import LoadError
+
+
+class Recorder:
+    """Stands in for a cluster: keeps what is applied."""
+
+    context, namespace, api = "none", "here", None
+
+    def __init__(self) -> None:
+        self.applied: list[dict[str, Any]] = []
+
+    def request_counts(self) -> dict[str, int]:
+        return {"a": 1}
+
+    def apply_resource(self, resource: dict[str, Any], folder: Path) -> None:
+        self.applied.append(resource)
+
+
+def test_a_load_test_is_a_job_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loadtest, "_remove", lambda cluster: None)
+    cluster = Recorder()
+    loadtest.start(
+        cluster,  # type: ignore[arg-type]
+        "service",
+        generators=3,
+        channels=2,
+        duration_s=4,
+        rounds=5,
+    )
+    (job,) = (r for r in cluster.applied if r["kind"] == "Job")
+    env = {e["name"]: e["value"] for e in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (3, 3)
+    assert (env["ADDRESS"], env["CHANNELS"]) == ("inception:8500", "2")
+    assert (env["SECONDS"], env["ROUNDS"]) == ("4", "5")
+    assert float(env["START_AT"]) > 0  # three that begin at once
 
 
 def test_generators_begin_at_once_and_their_results_merge(

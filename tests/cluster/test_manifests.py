@@ -111,6 +111,18 @@ def test_a_roll_out_is_given_longer_than_a_replicas_start(rendered: str) -> None
             assert resource["spec"]["progressDeadlineSeconds"] > longest_s
 
 
+def test_the_base_mounts_the_configuration_that_it_renders() -> None:
+    """The ConfigMap's name carries a hash; kustomize puts it into the Deployment, too."""
+    done = subprocess.run(
+        ["kubectl", "kustomize", settings.MANIFESTS / "base"], capture_output=True, text=True
+    )
+    found = {resource["kind"]: resource for resource in yaml.safe_load_all(done.stdout)}
+    volumes = found["Deployment"]["spec"]["template"]["spec"]["volumes"]
+    mounted = [volume["configMap"]["name"] for volume in volumes if "configMap" in volume]
+    assert mounted == [found["ConfigMap"]["metadata"]["name"]]
+    assert mounted != ["inception-config"]
+
+
 def test_what_an_overlay_selects_is_merged_with_what_a_component_does(tmp_path: Path) -> None:
     folder = tmp_path / "merged"
     folder.mkdir()

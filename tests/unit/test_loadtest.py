@@ -1,9 +1,7 @@
-"""What a load test says of the replicas, and the Job that it makes of the manifest."""
+"""What a load test says of the replicas, and the program of its Job."""
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
 from types import SimpleNamespace as Answer
 
 import numpy as np
@@ -60,34 +58,6 @@ def test_the_job_names_every_setting_of_its_program() -> None:
     program = (inside.MANIFESTS / "generate.py").read_text()
     assert named == {name for name in named if f'environ["{name}"]' in program}
     assert program.count("os.environ[") == len(named) + 1  # the Job's controller gives the index
-
-
-class Recorder:
-    """Stands in for a cluster: keeps what is applied."""
-
-    context, namespace, api = "none", "here", None
-
-    def __init__(self) -> None:
-        self.applied: list[dict] = []
-
-    def request_counts(self) -> dict[str, int]:
-        return {"a": 1}
-
-    def apply_resource(self, resource: dict, folder: Path) -> None:
-        self.applied.append(resource)
-
-
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl isn't on PATH")
-def test_a_load_test_is_a_job_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inside, "_remove", lambda cluster: None)
-    cluster = Recorder()
-    inside.start(cluster, "service", generators=3, channels=2, duration_s=4, rounds=5)  # type: ignore[arg-type]
-    (job,) = (r for r in cluster.applied if r["kind"] == "Job")
-    env = {e["name"]: e["value"] for e in job["spec"]["template"]["spec"]["containers"][0]["env"]}
-    assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (3, 3)
-    assert (env["ADDRESS"], env["CHANNELS"]) == ("inception:8500", "2")
-    assert (env["SECONDS"], env["ROUNDS"]) == ("4", "5")
-    assert float(env["START_AT"]) > 0  # three that begin at once
 
 
 def waiting(reason: str) -> Answer:
