@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace as Answer
@@ -12,7 +13,7 @@ import yaml
 
 from helpers import settings
 from helpers.clusters import connect
-from helpers.clusters.kubernetes import connection, rollout, timeline
+from helpers.clusters.kubernetes import connection, forward, rollout, routes, timeline
 from helpers.errors import SetupError
 
 NOW = datetime.now(timezone.utc)
@@ -205,3 +206,39 @@ def test_a_pod_that_is_about_to_be_taken_away_is_not_stuck() -> None:
     shrinking.status.updated_replicas = 2
     for state in (unseen, shrinking):
         assert rollout.judge(state, [pod(scheduled="False")]).stuck == ""
+
+
+class Balanced:
+    """Stands in for a client: its Service has a load balancer at an address."""
+
+    def __init__(self, ip: str) -> None:
+        self._ip = ip
+
+    def read_namespaced_service(self, *args: Any, **options: Any) -> Any:
+        balancer = Answer(ingress=[Answer(ip=self._ip, hostname=None)])
+        return Answer(status=Answer(load_balancer=balancer))
+
+
+@pytest.mark.parametrize(
+    ("answers", "address"), [(True, "10.0.0.9:8500"), (False, "a forwarded port")]
+)
+def test_a_port_is_forwarded_where_the_load_balancer_is_out_of_reach(
+    answers: bool, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forwarded = Answer(alive=True, address="a forwarded port", close=lambda: None)
+    monkeypatch.setattr(routes, "routed", lambda address: answers)
+    monkeypatch.setattr(routes, "Forward", lambda *args: forwarded)
+    ways = routes.Routes(Balanced("10.0.0.9"), "none", "here", [])
+    assert ways.service(settings.GRPC_PORT) == address
+
+
+def test_an_address_that_refuses_is_not_out_of_reach() -> None:
+    """A load balancer does so while no replica is ready."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and nobody listens
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        assert (forward.reachable(address), forward.routed(address)) == (False, True)
+
+
+def test_a_name_that_nobody_has_is_out_of_reach() -> None:
+    assert not forward.routed("nowhere.invalid:8500")

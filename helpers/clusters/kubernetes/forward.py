@@ -24,6 +24,21 @@ def reachable(address: str, *, timeout_s: float = 2.0) -> bool:
         return False
 
 
+def routed(address: str, *, timeout_s: float = 2.0) -> bool:
+    """Whether there is a way to `host:port`, even if nobody accepts connections there just now.
+
+    A load balancer without ready replicas refuses; an address inside another network is silent.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=timeout_s):
+            return True
+    except ConnectionRefusedError:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
 class Forward:
     """A `kubectl port-forward`, in a process of its own.
 

@@ -9,7 +9,7 @@ from kubernetes import client
 from helpers import settings
 from helpers.clusters.interface import Pod
 from helpers.clusters.kubernetes import render
-from helpers.clusters.kubernetes.forward import Forward, reachable
+from helpers.clusters.kubernetes.forward import Forward, reachable, routed
 from helpers.clusters.kubernetes.problems import translated
 
 _TIMEOUT_S = 30  # of one call of the API
@@ -31,10 +31,15 @@ class Routes:
         self._core, self._context, self._namespace = core, context, namespace
         self._options = list(options)
         self._forwards: dict[str, Forward] = {}
+        self._routed: dict[str, bool] = {}  # whether this machine reaches a load balancer's address
         self.direct: bool | None = None  # whether this machine reaches the pods' own addresses
 
     def service(self, port: int) -> str:
-        """`host:port` of the Service: its load balancer's, or a forwarded port's if it has none."""
+        """`host:port` of the Service: its load balancer's, or a forwarded port's.
+
+        Forwarded where it has no load balancer, or one that is out of reach: inside another
+        network, as overlays/gke-gpu asks for.
+        """
         doing = f"the Service {render.DEPLOYMENT} can't be read"
         with translated(doing, context=self._context):
             service = self._core.read_namespaced_service(
@@ -43,7 +48,11 @@ class Routes:
         balancer = service.status.load_balancer
         ingress = (balancer.ingress if balancer else None) or []
         if ingress:
-            return f"{ingress[0].ip or ingress[0].hostname}:{port}"
+            address = f"{ingress[0].ip or ingress[0].hostname}:{port}"
+            if address not in self._routed:
+                self._routed[address] = routed(address)
+            if self._routed[address]:
+                return address
         return self._forwarded(f"service/{render.DEPLOYMENT}", port)
 
     def pods(self, pods: Sequence[Pod]) -> list[str]:
