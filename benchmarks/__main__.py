@@ -2,7 +2,8 @@
 
 Quick by default: about six minutes, to see whether anything has changed for the worse. `--long`
 takes about half an hour and gives figures to keep. Each benchmark writes a file to
-benchmarks/results/; the table at the end says which goals were reached.
+benchmarks/results/; the table at the end says which goals were reached: a goal is only reached, or
+missed, if the whole confidence interval says so.
 """
 
 from __future__ import annotations

@@ -121,21 +121,12 @@ def table(result: Result) -> str:
     """A line for each figure: ours over ghz's, and whether they agree."""
     lines = []
     for name, figure in result.figures.items():
-        key = name.partition(": ")[2].partition(" ")[0]
-        apart, goal = abs(figure.value - 1), GOALS[key]
-        verdict = "reached" if apart <= goal else "MISSED"
-        if verdict == "MISSED" and _holds(figure, 1 - goal, 1 + goal):
-            verdict = "not told: too noisy"
+        goal = GOALS[name.partition(": ")[2].partition(" ")[0]]
+        verdict = results.verdict(figure, least=1 - goal, most=1 + goal)
         lines.append(
             f"{name}: {figure.value:.3f} ({figure.interval}; goal within {goal:.0%} {verdict})"
         )
     return "\n".join(lines)
-
-
-def _holds(figure: Figure, low: float, high: float) -> bool:
-    """Whether the figure's interval reaches into the goal's."""
-    one, other = figure.interval.low, figure.interval.high
-    return one is None or other is None or (one <= high and other >= low)
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ import argparse
 
 from helpers import results, settings, stats
 from helpers.export import export, speed
-from helpers.processor import processor_class
 from helpers.results import Figure, Result
 
 GOALS = {"amx": 2.9, "avx2": 1.2}  # by class of processor; others have none
@@ -55,10 +54,13 @@ def table(result: Result) -> str:
                 f"{name}: {rate:.2f} images/s, {ratio.value:.2f} of plain ({ratio.interval}), "
                 f"in processor time {in_cpu:.2f}"
             )
-    processor = processor_class()
+    processor = result.machine["processor_class"]
     if goal := GOALS.get(processor):
-        fast = result.figures["fast_over_plain"].value
-        lines.append(f"goal on {processor}: {goal} {'reached' if fast >= goal else 'MISSED'}")
+        fast = result.figures["fast_over_plain"]
+        lines.append(
+            f"goal on {processor}: {fast.value:.2f} of plain ({fast.interval}; "
+            f"goal {goal} {results.verdict(fast, least=goal)})"
+        )
     return "\n".join(lines)
 
 

@@ -3,7 +3,8 @@
     python -m benchmarks.faults
 
 Each fault is decided by counting requests or computed from their due times, so that what has to
-come out is known beforehand: `helpers/faulty_server.py`.
+come out is known beforehand: `helpers/faulty_server.py`. So a figure that has a goal needs no
+confidence interval: nothing in it is drawn by chance, and it is judged as it is.
 """
 
 from __future__ import annotations
@@ -56,19 +57,20 @@ def _figures(runs: dict[str, load.Run]) -> dict[str, Figure]:
     figures = {}
     for q in ("p50", "p90", "p99"):
         found = summaries["service"].latency[q].ms or 0.0
-        figures[f"{q} over the service time"] = Figure(found / (1e3 * _LONG_S))
-    figures["throughput over the server's"] = Figure(summaries["throughput"].throughput_per_s / 100)
+        figures[f"{q} over the service time"] = Figure.exact(found / (1e3 * _LONG_S))
+    served = summaries["throughput"].throughput_per_s
+    figures["throughput over the server's"] = Figure.exact(served / 100)
     expected = _queue_ms(runs["queue"])
     for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
         told = float(np.quantile(expected, share, method="inverted_cdf"))
         found = summaries["queue"].latency[name].ms or 0.0
         figures[f"queue: {name} over the computed one"] = Figure(found / told)
     failed = summaries["errors"].failures.get("INTERNAL", 0)
-    figures["failures over those injected"] = Figure(failed / 20)
+    figures["failures over those injected"] = Figure.exact(failed / 20)
     stall = 1e3 * _STALL_S
-    figures["p99 over the stall"] = Figure((summaries["stall"].p99_ms or 0.0) / stall)
+    figures["p99 over the stall"] = Figure.exact((summaries["stall"].p99_ms or 0.0) / stall)
     naive = summaries["stall, naive"].p99_ms or 0.0
-    figures["naive p99 over the stall"] = Figure(naive / stall)
+    figures["naive p99 over the stall"] = Figure.exact(naive / stall)
     return figures
 
 
@@ -100,7 +102,7 @@ def table(result: Result) -> str:
         goal = ""
         if name in GOALS:
             low, high = GOALS[name]
-            verdict = "reached" if low <= figure.value <= high else "MISSED"
+            verdict = results.verdict(figure, least=low, most=high)
             goal = f" (goal {low:.4g} to {high:.4g} {verdict})"
         lines.append(f"{name}: {figure.value:.5g}{goal}")
     return "\n".join(lines)

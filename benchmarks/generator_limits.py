@@ -32,8 +32,8 @@ def measure(*, requests: int, seconds: float) -> Result:
             address, _PHOTO, concurrency=64, duration_s=3600, warmup_s=1, requests=requests
         )
     runs["many requests"] = run
-    figures["requests_sent"] = Figure(run.generators[0].sent)
-    figures["memory_growth"] = Figure(run.generators[0].grown_bytes / 2**20, unit="MiB")
+    figures["requests_sent"] = Figure.exact(run.generators[0].sent)
+    figures["memory_growth"] = Figure.exact(run.generators[0].grown_bytes / 2**20, "MiB")
     for processes in [2**i for i in range(MOST_PROCESSES.bit_length())]:
         with null_server() as address:
             run = load.closed_loop(
@@ -49,10 +49,10 @@ def measure(*, requests: int, seconds: float) -> Result:
 
 def table(result: Result) -> str:
     """The figures, one a line."""
-    growth, sent = result.figures["memory_growth"].value, result.figures["requests_sent"].value
-    verdict = "reached" if growth <= GOAL_GROWTH_MIB else "MISSED"
+    growth, sent = result.figures["memory_growth"], result.figures["requests_sent"].value
+    verdict = results.verdict(growth, most=GOAL_GROWTH_MIB)
     lines = [
-        f"memory grew by {growth:.2f} MiB over {sent:,.0f} requests "
+        f"memory grew by {growth.value:.2f} MiB over {sent:,.0f} requests "
         f"(goal {GOAL_GROWTH_MIB:g} {verdict})"
     ]
     for name, figure in result.figures.items():

@@ -6,6 +6,7 @@ results.compare(results.read(before), results.read(path))
 
 from helpers.results.comparison import Difference, compare
 from helpers.results.files import keep, read, write
+from helpers.results.goals import Verdict, verdict
 from helpers.results.record import Figure, RecordedRun, Result, git_revision
 
 __all__ = [
@@ -13,9 +14,11 @@ __all__ = [
     "Figure",
     "RecordedRun",
     "Result",
+    "Verdict",
     "compare",
     "git_revision",
     "keep",
     "read",
+    "verdict",
     "write",
 ]

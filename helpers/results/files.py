@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -108,7 +109,7 @@ def read(path: Path) -> Result:
             next_step="Read it with the git revision that wrote it, or measure again.",
         )
     _check(data, str(path))
-    return Result.from_json(data)
+    return replace(Result.from_json(data), path=path)
 
 
 def _text(result: Result) -> str:

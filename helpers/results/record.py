@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from helpers import machine, settings
@@ -28,6 +29,11 @@ class Figure:
     value: float
     interval: Interval = field(default_factory=lambda: Interval(None, None))
     unit: str = ""
+
+    @classmethod
+    def exact(cls, value: float, unit: str = "") -> Figure:
+        """A number that was counted: measured again under the same conditions it is the same."""
+        return cls(value, Interval(value, value), unit)
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ class Result:
         git: the revision measured, and whether there were changes on top of it.
         runs: the runs it consists of, by name.
         figures: the numbers it was made for, by name.
+        path: the file that it was read from; None before it is in one.
     """
 
     name: str
@@ -84,6 +91,7 @@ class Result:
     git: Mapping[str, Any]
     runs: Mapping[str, RecordedRun]
     figures: Mapping[str, Figure]
+    path: Path | None = field(default=None, compare=False)
 
     @classmethod
     def now(

@@ -45,6 +45,12 @@ def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert results.read(results.write(written, folder=tmp_path)) == written
 
 
+def test_a_result_that_was_kept_says_in_which_file(tmp_path: Path) -> None:
+    kept = results.keep("serving-light", runs={"served": run()}, folder=tmp_path)
+    assert [kept.path] == list(tmp_path.iterdir())
+    assert result().path is None
+
+
 def test_a_result_keeps_the_raw_histogram(tmp_path: Path) -> None:
     path = results.write(result(), folder=tmp_path)
     kept = results.read(path).runs["served"].summary.histogram

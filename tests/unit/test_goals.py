@@ -1,0 +1,91 @@
+"""A goal is reached, missed or not told: judged by the whole interval of what was measured."""
+
+import numpy as np
+import pytest
+
+from benchmarks import cross_check, faults, load_generator, serving
+from helpers import load, results, stats
+from helpers.results import Figure, Result
+from helpers.stats import Interval
+
+SETTINGS = {"scenario": "closed_loop", "concurrency": 8, "photos_per_request": 1, "planned": None}
+
+
+def figure(low: float | None, high: float | None, value: float = 1.0) -> Figure:
+    return Figure(value, Interval(low, high))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.9, 1.1, "reached"),
+        (0.8, 1.2, "reached"),
+        (0.7, 1.1, "not told"),
+        (0.9, 1.3, "not told"),
+        (0.1, 2.0, "not told"),
+        (0.1, 0.7, "MISSED"),
+        (1.3, 2.0, "MISSED"),
+        (None, 1.1, "not told"),
+        (0.9, None, "not told"),
+    ],
+)
+def test_the_interval_decides(low: float | None, high: float | None, expected: str) -> None:
+    assert results.verdict(figure(low, high), least=0.8, most=1.2) == expected
+
+
+def test_one_measurement_without_an_interval_tells_nothing() -> None:
+    assert results.verdict(Figure(5.0), least=1) == "not told"
+
+
+def test_what_was_counted_needs_no_interval() -> None:
+    assert results.verdict(Figure.exact(20), least=20, most=20) == "reached"
+    assert results.verdict(Figure.exact(19), least=20, most=20) == "MISSED"
+
+
+def test_the_best_round_of_a_load_generator_does_not_reach_its_goal() -> None:
+    figures = {
+        "closed_loop_us": figure(140, 200, 170), "closed_loop_least_us": Figure(120),
+        "open_loop_us": figure(230, 350, 290), "open_loop_least_us": Figure(149),
+        "grpcio_threads_us": Figure(400), "grpcio_threads_least_us": Figure(390),
+        "grpcio_asyncio_us": Figure(400), "grpcio_asyncio_least_us": Figure(390),
+        "closed_loop_over_grpcio_threads": Figure(0.4),
+        "closed_loop_over_grpcio_asyncio": Figure(0.4),
+    }  # fmt: skip
+    closed, opened, *_ = load_generator.table(
+        Result.now("load-generator", runs={}, figures=figures)
+    ).splitlines()
+    assert "goal 150 not told" in closed
+    assert "goal 150 MISSED" in opened
+
+
+def test_two_generators_agree_if_the_interval_is_within_the_goal() -> None:
+    name = "open loop: images_per_s over ghz"
+    for found, expected in (
+        (figure(0.99, 1.01), "reached"),
+        (figure(0.9, 1.1), "not told"),
+        (figure(0.5, 0.6), "MISSED"),
+    ):
+        result = Result.now("cross-check", runs={}, figures={name: found})
+        assert f"within 3% {expected}" in cross_check.table(result)
+
+
+def test_a_fault_that_is_reported_as_it_was_is_reached() -> None:
+    figures = {"failures over those injected": Figure.exact(1.0)}
+    assert "reached" in faults.table(Result.now("faults", runs={}, figures=figures))
+
+
+def test_each_goal_of_serving_has_a_verdict_in_a_line_of_its_own() -> None:
+    records = np.zeros(100, stats.RECORD)
+    records["done_s"] = 0.1
+    figures = {
+        "served_8": figure(80, 90, 85),
+        "served_over_in_process_8": figure(0.7, 0.9, 0.86),
+        "cpu_in_process_over_served_8": figure(0.7, 0.9, 0.8),
+        "generator_8": figure(90, 100, 95),
+    }
+    runs = {"served, 8 at a time, round 1": load.Run(SETTINGS, records, 10.0, (), {})}
+    share, generator = serving.table(
+        Result.now("serving-light", runs=runs, figures=figures)
+    ).splitlines()
+    assert "goal 0.85 not told" in share
+    assert "goal 150 reached" in generator
