@@ -24,11 +24,12 @@ class Overload:
 
     Attributes:
         peak_per_s: requests a second that it can do, in a closed loop.
-        sent_per_s: requests a second that it was sent.
+        sent_per_s: requests a second that it was sent, which may be fewer than were due.
         goodput_per_s: answers a second that came within the objective.
         refused: requests that it refused at once.
         late: those that were answered too late, or not in time at all.
         p50_ms: the median latency of what was answered.
+        problems: why these figures can't be trusted; empty if they can.
     """
 
     peak_per_s: float
@@ -37,6 +38,7 @@ class Overload:
     refused: int
     late: int
     p50_ms: float | None
+    problems: tuple[str, ...] = ()
 
     @property
     def goodput_share(self) -> float:
@@ -53,6 +55,7 @@ class Overload:
             "refused": self.refused,
             "too late": self.late,
             "p50 ms": None if self.p50_ms is None else round(self.p50_ms),
+            "problems": "; ".join(self.problems) or "none",
         }
 
 
@@ -88,27 +91,40 @@ def measure(cluster: Cluster, *, times: float, objective_s: float, seconds: floa
     pictures, addresses = large(photos.samples()), cluster.addresses()
     peak = load.closed_loop(
         addresses, pictures, concurrency=_CONCURRENCY, duration_s=seconds, warmup_s=1
-    ).summary()
-    rate = times * peak.throughput_per_s
+    )
     run = load.open_loop(
         addresses,
         pictures,
-        rate_per_s=rate,
+        rate_per_s=times * peak.summary().throughput_per_s,
         duration_s=seconds,
         arrivals="constant",
         timeout_s=_TIMEOUT_S,
     )
-    answered = run.records["code"] == 0
-    in_time = answered & (run.records["done_s"] - run.records["due_s"] <= objective_s)
+    return outcome(peak, run, objective_s=objective_s)
+
+
+def outcome(peak: load.Run, run: load.Run, *, objective_s: float) -> Overload:
+    """What became of the requests of a run.
+
+    Args:
+        peak: a closed loop on the same server.
+        run: the open loop with more than that.
+        objective_s: within which an answer is worth something, in seconds.
+    """
+    records, seconds = run.records, run.duration_s
+    answered = records["code"] == 0
+    in_time = answered & (records["done_s"] - records["due_s"] <= objective_s)
+    sent = (records["sent_s"] >= 0) & (records["sent_s"] < seconds)
     summary = run.summary()
     refused = summary.failures.get("UNAVAILABLE", 0)
     return Overload(
-        peak_per_s=peak.throughput_per_s,
-        sent_per_s=rate,
+        peak_per_s=peak.summary().throughput_per_s,
+        sent_per_s=float(sent.sum()) / seconds,
         goodput_per_s=float(in_time.sum()) / seconds,
         refused=refused,
-        late=len(run.records) - int(in_time.sum()) - refused,
+        late=len(records) - int(in_time.sum()) - refused,
         p50_ms=summary.p50_ms,
+        problems=tuple(f"at the peak: {problem}" for problem in peak.problems) + run.problems,
     )
 
 
