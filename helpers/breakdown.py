@@ -3,6 +3,7 @@
 The server's metrics say how long requests were in it, waited for their batch, and ran. How a run
 divides between decoding photos and the network's layers, TensorFlow's own tracer says, in a
 process of its own. What the client saw beyond the server's time is the network between them.
+What none of these clocks accounts for is stated as such.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from helpers import settings
 from helpers.errors import ClusterError, ExportError
 
 PATH = "/monitoring/prometheus/metrics"
-PARTS = ("client", "network", "queue", "server", "decode", "layers")
 _TIMES = {
     "request_ms": ":tensorflow:serving:request_latency",
     "run_ms": ":tensorflow:serving:runtime_latency",
@@ -91,7 +91,7 @@ def read(text: str) -> Times:
 
 
 def parts(
-    *, latency_ms: float, client_ms: float, server: Mapping[str, float], decoding: float
+    *, latency_ms: float, client_ms: float, server: Mapping[str, float], decoding: float | None
 ) -> dict[str, float]:
     """A mean request's milliseconds, by part; they add up to its latency.
 
@@ -99,18 +99,26 @@ def parts(
         latency_ms: the mean latency that the client saw.
         client_ms: the client's own CPU time of it.
         server: what `Times.since` gave.
-        decoding: the share of a run that decodes photos, from `decoding_share`.
+        decoding: the share of a run that decodes photos, from `decoding_share`; None if the server
+            isn't on this machine, whose share says nothing of another's: a run is then one part.
+
+    Returns:
+        The parts in the order of a request. No part is negative: where one clock saw less than
+        another one inside of it, the difference is in `unaccounted`, which is then negative.
     """
     queue = server["queue_ms"]
     run = max(0.0, server["run_ms"] - queue)  # the metric counts from when a request was queued
-    return {
+    found = {
         "client": client_ms,
         "network": max(0.0, latency_ms - client_ms - server["request_ms"]),
         "queue": queue,
         "server": max(0.0, server["request_ms"] - server["run_ms"]),
-        "decode": run * decoding,
-        "layers": run * (1 - decoding),
     }
+    if decoding is None:
+        found["run"] = run
+    else:
+        found |= {"decode": run * decoding, "layers": run * (1 - decoding)}
+    return found | {"unaccounted": latency_ms - sum(found.values())}
 
 
 def decoding_share(version: Path, *, batch: int = 4) -> float:

@@ -16,6 +16,8 @@ from helpers.plots.style import BLUE, GREEN, GREY, ORANGE, PINK, YELLOW, axes_of
 if TYPE_CHECKING:
     from helpers.stats import Summary
 
+_VISIBLE_MS = 1e-3  # a microsecond, which is what the clocks tell apart
+
 
 def closed_loop(points: Mapping[int, Summary]) -> Picture:
     """Throughput and latency over the number of requests that are in flight.
@@ -124,12 +126,17 @@ def time_of_a_request(parts: Mapping[str, Mapping[str, float]]) -> Picture:
     """Where the milliseconds of a mean request go, a bar a load.
 
     Args:
-        parts: name of the load to (part to milliseconds), the parts in the order of a request.
+        parts: name of the load to (part to milliseconds), the parts in the order of a request. One
+            that is next to nothing in every load is left out of the picture.
     """
+    order = next(iter(parts.values()))
+    shown = [p for p in order if max(abs(load[p]) for load in parts.values()) >= _VISIBLE_MS]
+    parts = {name: {part: load[part] for part in shown} for name, load in parts.items()}
     figure, (axis,) = axes_of(1, 1, size=(9, 0.7 * len(parts) + 1.6))
-    colours = [GREY, PINK, ORANGE, YELLOW, GREEN, BLUE]
+    colours = dict(zip(order, [GREY, PINK, ORANGE, YELLOW, GREEN, BLUE, "black"], strict=False))
     left = np.zeros(len(parts))
-    for part, colour in zip(next(iter(parts.values())), colours, strict=True):
+    for part in shown:
+        colour = colours[part]
         widths = np.array([load[part] for load in parts.values()])
         axis.barh(list(parts), widths, left=left, color=colour, label=part, edgecolor="white")
         for y, (start, width, total) in enumerate(
@@ -143,7 +150,7 @@ def time_of_a_request(parts: Mapping[str, Mapping[str, float]]) -> Picture:
     axis.invert_yaxis()
     axis.grid(visible=False)
     axis.set(xlabel="milliseconds")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=len(colours))
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=len(shown))
     words = (f"{name}: {listed(load, ' ms')}" for name, load in parts.items())
     return picture(figure, alt="Where a request's time goes; " + "; ".join(words))
 

@@ -60,6 +60,13 @@ def test_a_requests_time_is_a_bar_a_load() -> None:
     assert "8 in flight: client 2 ms, network 2 ms" in picture.alt
 
 
+def test_a_part_of_a_requests_time_that_is_nothing_takes_no_place_in_the_picture() -> None:
+    parts = {"client": 2.0, "run": 5.0, "unaccounted": 1e-15}
+    assert "unaccounted" not in plots.time_of_a_request({"1 in flight": parts}).alt
+    one_more = {"1": parts, "8": parts | {"unaccounted": -1.0}}
+    assert "unaccounted -1 ms" in plots.time_of_a_request(one_more).alt
+
+
 def test_the_scalability_law_is_drawn_past_what_was_measured() -> None:
     rates = {1: 100.0, 2: 180.0, 3: 200.0}
     law = stats.fit_scalability(list(rates), list(rates.values()))
