@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup lab tutorial test lint bench bench-compare cluster-up cluster-down test-cluster strip lock clean
+.PHONY: help setup lab tutorial test lint bench bench-compare cluster-up cluster-images cluster-down test-cluster strip lock clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,7 +55,11 @@ bench-compare: $(READY) ## compare two results: make bench-compare A=old.json B=
 cluster-up: ## start a Kubernetes of two nodes (by Docker and kind; without them as root, on Linux with Go)
 	@config=$$(tests/cluster/up); context=$$(awk '/^current-context:/ {print $$2}' "$$config"); \
 	  echo "cluster-up: it is up. To use it: export KUBECONFIG=$$config TUTORIAL_CONTEXT=$$context"; \
-	  echo "cluster-up: next: make test-cluster, or TARGET=kubernetes make tutorial; in the end make cluster-down"
+	  echo "cluster-up: next: make cluster-images, for the notebooks; or make test-cluster; in the end make cluster-down"
+
+cluster-images: $(READY) ## build the images that the notebooks deploy, and put them on its nodes, after cluster-up
+	@tests/cluster/put-images
+	@echo "cluster-images: they are on the nodes, with the light network. Next: TARGET=kubernetes NETWORK=light make tutorial"
 
 test-cluster: $(READY) ## run the tests that need a cluster and a container engine, after cluster-up
 	@tests/cluster/run-tests
