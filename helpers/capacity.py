@@ -1,8 +1,8 @@
 """What a load costs: machines for it, and dollars for a million images.
 
-Prices are in one dated file, `helpers/data/prices.json`. A speed is measured, or projected from a
-measurement on the same class of processor by the number of cores, or not known; which of the three
-is said with every figure.
+Prices are in one dated file, `helpers/data/prices.json`. A speed is measured as it stands; or
+projected, which is to say multiplied: by the share of it that an objective leaves, or by the number
+of cores on the same class of processor; or not known. Which of the three is said with every figure.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ def costs(
     images_per_s: float,
     cores: int,
     processor_class: str,
+    share: float = 1.0,
     machine_type: str | None = None,
 ) -> list[Cost]:
     """What a million images cost on each machine type, after a measurement on this machine.
@@ -117,22 +118,29 @@ def costs(
 
     Args:
         prices: see `Prices.read`.
-        images_per_s: measured here, with all cores, under the objective that is to hold.
+        images_per_s: measured here, with all cores.
         cores: that this machine has.
         processor_class: this machine's.
+        share: of that speed, what a machine may be given: where it was measured at saturation,
+            the share at which the objective still holds. Under 1, every speed is projected.
         machine_type: the name of the type that this machine is, if it is one of them.
 
     Returns:
         Those with a speed first, the cheapest a million first.
+
+    Raises:
+        ValueError: the share isn't one.
     """
+    if not 0 < share <= 1:
+        raise ValueError(f"{share} is not a share of what a machine can do")
     found = []
     for machine in prices.machines:
         speed: float | None = None
         basis: Basis = "not measured"
         if machine.name == machine_type:
-            speed, basis = images_per_s, "measured"
+            speed, basis = share * images_per_s, "measured" if share == 1 else "projected"
         elif machine.processor_class == processor_class and not machine.gpu:
-            speed, basis = images_per_s / cores * machine.vcpus, "projected"
+            speed, basis = share * images_per_s / cores * machine.vcpus, "projected"
         million = speed and usd_per_million(machine.usd_per_hour, speed)
         found.append((machine, speed, basis, million))
     known = [million for *_, million in found if million]

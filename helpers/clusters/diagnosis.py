@@ -39,6 +39,11 @@ _KNOWN = (
         "Correct the file that the flag names; /etc/serving is the folder serving/.",
     ),
     (
+        r"^startup probe .*: no (?:connection|answer) in",
+        "If it is only slow, give it longer: the startupProbe's failureThreshold times its "
+        "periodSeconds.",
+    ),
+    (
         r"no module named",
         "Run `make setup`, and start Python or Jupyter from the environment that it makes.",
     ),
@@ -49,6 +54,8 @@ _NOISE = re.compile(
     r"^\s*$|^---\s|^WARNING:|^\s{2,}\S|^Traceback|cuda|cuInit"
     r"|^(?:\d{4}-\d\d-\d\d [\d:.,]+:? )?(?:I(?:\d{4})?|INFO|DEBUG)\b"
 )
+_MARKS = re.compile(r"^---\s.*$", re.MULTILINE)  # lines of ours in a replica's log
+_NO_LOG = "Apply it again, and look at what else this machine was doing."
 _WORTH = re.compile(r"error|fail|fatal|could not|cannot|can't|unknown|no versions|not found", re.I)
 
 
@@ -110,10 +117,14 @@ def telling_lines(log: str) -> list[str]:
 
 def next_step(log: str, log_path: Path) -> str:
     """What to do about a server that ended, from what its log says."""
-    for pattern, step in _KNOWN:
-        if re.search(pattern, log, re.IGNORECASE):
-            return f"{step} The whole log: {shown(log_path)}"
-    return f"Read its log: {shown(log_path)}"
+    step = _mended_by(log)
+    return (
+        f"{step} The whole log: {shown(log_path)}" if step else f"Read its log: {shown(log_path)}"
+    )
+
+
+def _mended_by(said: str) -> str:
+    return next((step for what, step in _KNOWN if re.search(what, said, re.I | re.M)), "")
 
 
 def failure(pod: dict[str, Any]) -> NotReadyError:
@@ -125,11 +136,15 @@ def failure(pod: dict[str, Any]) -> NotReadyError:
     log_path = Path(pod["log"])
     log = log_path.read_text(encoding="utf-8", errors="replace")
     lines = telling_lines(log)
-    said = "\n    ".join(["; its log ends:", *lines]) if lines else " and wrote no log"
+    step = next_step(f"{log}\n{pod['failed']}", log_path)
+    if lines:
+        said = "\n    ".join(["; its log ends:", *lines])
+    elif _MARKS.sub("", log).strip():
+        said = ", and its log doesn't say why"
+    else:  # nobody is sent to read nothing
+        said, step = ", and it wrote no log", _mended_by(pod["failed"]) or _NO_LOG
     return NotReadyError(
-        f"{pod['name']} is not ready",
-        cause=f"{pod['failed']}{said}",
-        next_step=next_step(f"{log}\n{pod['failed']}", log_path),
+        f"{pod['name']} is not ready", cause=f"{pod['failed']}{said}", next_step=step
     )
 
 

@@ -64,7 +64,8 @@ def apply(
     )
     whole = patches.combine(patch or {}, mount)
     cluster.apply(replicas=replicas, args=_placed(args, _MOUNTED), patch=whole)
-    # After `apply`, which removes what it doesn't know: the pods wait for it meanwhile.
+    # After `apply`, which makes the namespace: the pods wait for it meanwhile. A later `apply`
+    # removes it, once no revision mounts it any more.
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",

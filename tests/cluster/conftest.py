@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,57 @@ import yaml
 from kubernetes import config
 
 from helpers import settings
-from helpers.clusters.kubernetes import KubernetesCluster
+from helpers.clusters.kubernetes import KubernetesCluster, gpus, render
 
 OVERLAY = settings.MANIFESTS / "overlays" / "test-cluster"
+RUN = Path(os.environ.get("CLUSTER_HOME", "/var/tmp/tutorial-cluster"), "run")  # of `up`
+NAMESPACES = ("test-", "serving-", "gpus-")  # how those of these tests begin
+
+
+def pytest_configure() -> None:
+    """SIGTERM ends the tests as Ctrl-C does: what they broke is mended first."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def whole() -> Iterator[None]:
+    """A cluster in which nothing is broken or left: after these tests, and after some that died.
+
+    So one session at a time has a cluster.
+    """
+    if not os.environ.get("KUBECONFIG"):  # the tests of the container need none
+        yield
+        return
+    mend()
+    try:
+        yield
+    finally:
+        mend()
+
+
+def mend() -> None:
+    """Takes back what tests break, and removes their namespaces and simulated nodes."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        os.kill(int((RUN / "kube-apiserver.pid").read_text()), signal.SIGCONT)
+    if Path("/run/netns/tutorial-2").exists():
+        cable("up")
+    context = str(config.list_kube_config_contexts()[1]["name"])
+    with KubernetesCluster(context=context, namespace="test-mend") as cluster:
+        gpus.remove(cluster)
+    kubectl = Kubectl(context, "default")
+    for node in kubectl.json("get", "nodes")["items"]:
+        if node["spec"].get("unschedulable"):
+            kubectl("uncordon", node["metadata"]["name"])
+    there = kubectl.json("get", "namespaces", f"--selector={render.SELECTOR}")["items"]
+    names = [namespace["metadata"]["name"] for namespace in there]
+    if left := [name for name in names if name.startswith(NAMESPACES)]:
+        kubectl("delete", "namespace", *left)
+
+
+def cable(state: str) -> None:
+    """Pulls (`down`) or plugs in (`up`) the second node's only cable, on our own cluster."""
+    command = ["ip", "-n", "tutorial-1", "link", "set", "eth2", state]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +105,25 @@ def kubectl(context: str) -> Kubectl:
     return Kubectl(context, "default")
 
 
-def connected(context: str, prefix: str) -> KubernetesCluster:
-    return KubernetesCluster(
-        context=context, namespace=f"{prefix}-{uuid.uuid4().hex[:6]}", overlay="test-cluster"
-    )
+@contextmanager
+def connected(context: str, prefix: str) -> Iterator[KubernetesCluster]:
+    """A namespace of its own, which goes afterwards, whatever came."""
+    name = f"{prefix}-{uuid.uuid4().hex[:6]}"
+    with KubernetesCluster(context=context, namespace=name, overlay="test-cluster") as cluster:
+        try:
+            yield cluster
+        finally:
+            cluster.delete()
+
+
+@contextmanager
+def notebooks_namespace(context: str, name: str) -> Iterator[dict[str, Any]]:
+    """A notebook's parameters for the cluster; what it leaves in its namespace goes afterwards."""
+    try:
+        yield {"TARGET": "kubernetes", "CONTEXT": context, "NAMESPACE": name}
+    finally:
+        with KubernetesCluster(context=context, namespace=name) as cluster:
+            cluster.delete()
 
 
 @pytest.fixture

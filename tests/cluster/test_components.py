@@ -20,8 +20,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from helpers import photos, settings
 from helpers.client import Classifier
-from helpers.clusters import connect
-from helpers.clusters.kubernetes import KubernetesCluster, gpus
+from helpers.clusters import connect, files
+from helpers.clusters.kubernetes import KubernetesCluster, gpus, loadtest, render
 from helpers.errors import ClusterError, NotReadyError
 
 COMPONENTS = settings.MANIFESTS / "components"
@@ -256,6 +256,28 @@ def test_a_workshops_role_is_enough_for_what_the_notebooks_do(learner: Kubernete
     assert len(learner.starts()) == 1
     learner.scale(2)
     assert len(learner.wait_until_ready(timeout_s=120)) == 2
+    with loadtest.start(learner, duration_s=1, warmup_s=0) as running:
+        assert running.result().summary.successes > 0
+    learner.delete()
+    assert learner.leftovers() == []
+
+
+def test_a_workshops_role_lets_files_be_put_beside_the_servers(
+    learner: KubernetesCluster, kubectl: Kubectl
+) -> None:
+    """As notebooks 07 and 08 do; and they go when no revision mounts them any more."""
+    config = (settings.SERVING / "batching.config").read_text()
+    flags = ["--batching_parameters_file={files}/batching.config"]
+    for n in range(6):  # of these the Deployment keeps three revisions
+        files.apply(learner, {"batching.config": f"{config}# {n}\n"}, args=flags, replicas=0)
+        learner.wait_until_ready(timeout_s=60)
+    files.apply(learner, {"batching.config": config}, args=flags)
+    (pod,) = learner.wait_until_ready(timeout_s=120)
+    inside = namespaced(kubectl, learner)
+    path = "/etc/tutorial-files/batching.config"
+    assert inside("exec", pod.name, "--", "cat", path) == config
+    secrets = inside("get", "secrets", "--output=name", "--selector", render.SELECTOR)
+    assert len(secrets.split()) < 7  # as many as were put there
     learner.delete()
     assert learner.leftovers() == []
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import connected
+from conftest import RUN, cable, connected, notebooks_namespace
 
 from helpers import lessons, runner
 from helpers.client import PLAIN, Resilience
@@ -25,7 +23,6 @@ from helpers.faults import Drill, Fault
 
 pytestmark = pytest.mark.timeout(1200)  # a whole notebook is run for the first of them
 
-RUN = Path(os.environ.get("CLUSTER_HOME", "/var/tmp/tutorial-cluster"), "run")
 CLIENTS = {
     "plain": replace(PLAIN, balancing="round_robin"),
     "resilient": Resilience(deadline_s=60, keepalive_s=1, hedge_after_s=0.3),
@@ -50,12 +47,11 @@ def survived(context: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     """What notebook 08 publishes on the cluster."""
     (lesson,) = lessons.choose(lessons.find(), "08")
     folder = tmp_path_factory.mktemp("notebook")
-    where = {"TARGET": "kubernetes", "CONTEXT": context, "NAMESPACE": "test-failures"}
-    outcome = runner.run(
-        lesson,
-        output=folder / lesson.path.name,
-        parameters=where | {"MODELS": str(folder / "models"), "WEIGHTS": "random", "RATE": 15.0},
-    )
+    parameters = {"MODELS": str(folder / "models"), "WEIGHTS": "random", "RATE": 15.0}
+    with notebooks_namespace(context, "test-failures") as where:
+        outcome = runner.run(
+            lesson, output=folder / lesson.path.name, parameters=where | parameters
+        )
     assert outcome.error is None, outcome.error
     assert outcome.leftovers == ()
     return {name: item.value for name, item in outcome.published.items()}
@@ -113,10 +109,9 @@ def three(context: str) -> Iterator[KubernetesCluster]:
     ]  # fmt: skip
     with connected(context, "test-faults") as cluster:
         small = patches.container(resources={"requests": {"cpu": "100m"}})
-        cluster.apply(replicas=3, patch=patches.merge(small, patches.pod(tolerations=leave)))
+        cluster.apply(replicas=3, patch=patches.combine(small, patches.pod(tolerations=leave)))
         cluster.wait_until_ready(timeout_s=240)
         yield cluster
-        cluster.delete()
 
 
 @own_cluster
@@ -141,10 +136,6 @@ def test_a_node_that_is_cut_off_loses_nothing_to_a_resilient_client(
     three: KubernetesCluster, record_property: Callable[[str, object], None]
 ) -> None:
     assert {pod.node for pod in three.pods()} == {"node-1", "node-2"}
-
-    def cable(state: str) -> None:
-        command = ["ip", "-n", "tutorial-1", "link", "set", "eth2", state]
-        subprocess.run(command, check=True, capture_output=True)
 
     with Drill(three, CLIENTS, rate_per_s=15) as drill:
         # 40 s until the node counts as away, 5 s until its pods are replaced, and they start.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import notebooks_namespace
 
 from helpers import lessons, releases, runner, settings
 from helpers.export import export
@@ -51,20 +52,18 @@ def rolled_out(
     """What notebook 07 publishes on the cluster, with its ten thousand requests."""
     (lesson,) = lessons.choose(lessons.find(), "07")
     folder = tmp_path_factory.mktemp("notebook")
-    outcome = runner.run(
-        lesson,
-        output=folder / lesson.path.name,
-        parameters={
-            "TARGET": "kubernetes",
-            "CONTEXT": context,
-            "NAMESPACE": "test-roll-out",
-            "WEIGHTS": "random",
-            "IMAGES": images,
-            "RELEASES": os.path.relpath(folder / "releases", settings.ROOT),
-            "REQUESTS": 10_000,
-            "RATE": 100.0,
-        },
-    )
+    parameters = {
+        "WEIGHTS": "random",
+        "IMAGES": images,
+        "RELEASES": os.path.relpath(folder / "releases", settings.ROOT),
+        "REQUESTS": 10_000,
+        # Half of what replicas and client can do on two cores, since servers start meanwhile.
+        "RATE": 100.0,
+    }
+    with notebooks_namespace(context, "test-roll-out") as where:
+        outcome = runner.run(
+            lesson, output=folder / lesson.path.name, parameters=where | parameters
+        )
     assert outcome.error is None, outcome.error
     assert outcome.leftovers == ()
     return {name: item.value for name, item in outcome.published.items()}

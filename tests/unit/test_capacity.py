@@ -17,9 +17,14 @@ WITH_GPU = MachineType("gpu", "B", 4, "avx2", "L4", 0.72)
 PRICES = Prices(date(2026, 11, 25), "", (SMALL, LARGE, OTHER, WITH_GPU))
 
 
-def costs(machine_type: str | None = None) -> dict[str, capacity.Cost]:
+def costs(machine_type: str | None = None, *, share: float = 1.0) -> dict[str, capacity.Cost]:
     found = capacity.costs(
-        PRICES, images_per_s=10, cores=2, processor_class="avx2", machine_type=machine_type
+        PRICES,
+        images_per_s=10,
+        cores=2,
+        processor_class="avx2",
+        share=share,
+        machine_type=machine_type,
     )
     return {cost.machine.name: cost for cost in found}
 
@@ -42,6 +47,19 @@ def test_another_class_and_a_gpu_are_not_guessed() -> None:
 
 def test_the_type_that_this_machine_is_was_measured() -> None:
     assert (costs("other")["other"].images_per_s, costs("other")["other"].basis) == (10, "measured")
+
+
+def test_what_an_objective_leaves_of_a_speed_is_a_projection() -> None:
+    derated = costs("other", share=0.6)
+    assert (derated["other"].images_per_s, derated["other"].basis) == (6, "projected")
+    assert derated["small"].images_per_s == 12
+    assert derated["small"].usd_per_million == pytest.approx(0.36 / 3600 / 12 * 1e6)
+
+
+@pytest.mark.parametrize("share", [0, -0.5, 1.1])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="not a share"):
+        costs(share=share)
 
 
 def test_the_cheapest_known_comes_first_and_the_unknown_last() -> None:

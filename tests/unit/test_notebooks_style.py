@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,15 @@ def test_links_inside_the_repository_lead_somewhere(lesson: Lesson) -> None:
 def test_what_it_needs_comes_before_it(lesson: Lesson) -> None:
     earlier = {other.number for other in LESSONS if other.number < lesson.number}
     assert set(lesson.needs) <= earlier
+
+
+@pytest.mark.parametrize(
+    ("lesson", "following"),
+    list(itertools.pairwise(LESSONS)),
+    ids=lambda lesson: lesson.path.stem,
+)
+def test_the_end_leads_to_the_next_one(lesson: Lesson, following: Lesson) -> None:
+    assert f"({following.path.name})" in section(lesson, "Next")
 
 
 @all_notebooks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from kubernetes import dynamic
@@ -30,6 +30,8 @@ _KINDS = (
 )
 # Superseded ConfigMaps stay until `delete`: replicas of an older revision still mount them.
 _PRUNED = ("HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "Service")
+# What makes pods, and so mounts Secrets. A revision that can be gone back to is a ReplicaSet.
+_MOUNTING = ("Deployment", "ReplicaSet", "Job")
 _TIMEOUT_S = 30
 
 
@@ -67,6 +69,23 @@ class Inventory:
                 for item in items:
                     if (kind, item.metadata.name) not in keep:
                         self._delete(api, item.metadata.name)
+            self._prune_secrets(keep)
+
+    def _prune_secrets(self, keep: Collection[tuple[str, str]]) -> None:
+        """Deletes our Secrets, which may hold private keys, that no revision mounts any more."""
+        mounted = set()
+        found = {kind: (api, items) for api, kind, items in self._all(("Secret", *_MOUNTING))}
+        if not {"Secret", *_MOUNTING} <= set(found):
+            return  # who may not see what mounts them can't tell
+        for kind in _MOUNTING:
+            for item in found[kind][1]:
+                pod = item.to_dict()["spec"]["template"]["spec"]
+                volumes = pod.get("volumes") or ()
+                mounted |= {volume.get("secret", {}).get("secretName") for volume in volumes}
+        api, secrets = found["Secret"]
+        for name in (secret.metadata.name for secret in secrets):
+            if name not in mounted and ("Secret", name) not in keep:
+                self._delete(api, name)
 
     def delete(self, *, timeout_s: float = 180) -> None:
         """Deletes it all and waits until it is gone.
