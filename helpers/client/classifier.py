@@ -32,7 +32,8 @@ class Classifier:
             that balances connections (ClusterIP) spread one client over its replicas.
         balancing: `pick_first` stays with the first address that answers, `round_robin` takes all
             in turns, request by request.
-        max_attempts: how often a request is sent at most, 1 to 5; again only on UNAVAILABLE.
+        max_attempts: how often a request is sent at most, 1 to 5; again only when nothing
+            was computed (`rpc.RETRIED`).
         resilience: all that a client can do about faults; it takes the place of `timeout_s`,
             `balancing` and `max_attempts`.
         credentials: for TLS, as `grpc.ssl_channel_credentials` makes them; None: no TLS.

@@ -13,6 +13,7 @@ from helpers.client.answers import ModelVersion
 from helpers.client.resilience import Resilience
 from helpers.errors import (
     BadRequestError,
+    DeadlineError,
     ModelNotFoundError,
     ServerUnavailableError,
     ServingError,
@@ -116,6 +117,7 @@ class Waiting:
         self._settings = settings
         self._timeout_s = timeout_s
         self._deadline = time.monotonic() + timeout_s
+        self._error: ServingError | None = None
 
     def next_timeout_s(self) -> float:
         """The deadline of the next question, in seconds from now."""
@@ -123,8 +125,12 @@ class Waiting:
 
     def go_on(self, error: ServingError | None) -> None:
         """Returns while there is time left; then raises ServerUnavailableError."""
+        # What the last question's own deadline cut short says less than the answer before it.
+        if self._error is None or not isinstance(error, DeadlineError):
+            self._error = error
         if time.monotonic() + POLL_S < self._deadline:
             return
+        error = self._error
         raise ServerUnavailableError(
             f"{self._settings.model} on {self._settings.shown_address} was not ready in "
             f"{self._timeout_s:g} s",

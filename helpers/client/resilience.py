@@ -34,7 +34,7 @@ class Resilience:
         deadline_s: seconds for a request, all its attempts together. Each attempt is told what is
             left, so that no server works for a client that has gone.
         attempts: how often a request is sent at most, 1 to 5; again only when nothing was computed
-            (UNAVAILABLE) or an attempt's time was up.
+            (`rpc.RETRIED`) or an attempt's time was up.
         attempt_timeout_s: seconds until an attempt is given up for another; None: never. It has to
             be more than an honest answer takes under load: otherwise the client multiplies an
             overload.

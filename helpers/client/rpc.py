@@ -18,6 +18,11 @@ BALANCING = ("pick_first", "round_robin")
 # gRPC's own bound on attempts (`kMaxMaxRetryAttempts` in its retry_service_config.cc).
 MAX_ATTEMPTS = 5
 
+# What is worth another attempt: nothing was computed. CANCELLED is how gRPC's C core, and so every
+# server in C++ or Python, answers requests that come in the moment in which it begins to stop,
+# before its client has read the GOAWAY. (What the caller cancels itself is never sent again.)
+RETRIED = ("UNAVAILABLE", "CANCELLED")
+
 # A request larger than this buffer can't be sent again, and so isn't: gRPC's 256 kB would end
 # retries at five photos.
 _RETRY_BUFFER_BYTES = 64 * 2**20
@@ -28,8 +33,8 @@ _Option = tuple[str, Any]
 def service_config(*, balancing: str, max_attempts: int) -> dict[str, Any]:
     """gRPC's service config: who gets a request, and when it is sent again.
 
-    Only UNAVAILABLE is retried: it means that nothing was computed, while after any other failure
-    the same request would fail again, or was computed and is too late. gRPC waits between attempts
+    Only UNAVAILABLE and CANCELLED are retried: they mean that nothing was computed, while after any
+    other failure the same request would fail again, or is too late. gRPC waits between attempts
     (0.1 s, then twice as long, each ± 20 %), counts all of them against the one deadline, and stops
     retrying altogether while most requests of a channel fail, so that clients don't keep an
     overloaded server down. Source: gRPC proposal A6, client retries.
@@ -41,7 +46,7 @@ def service_config(*, balancing: str, max_attempts: int) -> dict[str, Any]:
             "initialBackoff": "0.1s",
             "maxBackoff": "2s",
             "backoffMultiplier": 2,
-            "retryableStatusCodes": ["UNAVAILABLE"],
+            "retryableStatusCodes": list(RETRIED),
         }
     return {
         "loadBalancingConfig": [{balancing: {}}],
@@ -100,7 +105,7 @@ _Words = tuple[type[ServingError], str, str, str]
 
 def _words(code: str, details: str, address: str, model: str, timeout_s: float | None) -> _Words:
     name = f"{model} on {address}"
-    if code == "UNAVAILABLE":
+    if code in RETRIED:
         return _unavailable(details, name, address)
     if code == "DEADLINE_EXCEEDED" or "timeout exceeded while waiting in batching" in details:
         within = f" in {timeout_s:g} s" if timeout_s else " in time"

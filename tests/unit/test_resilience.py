@@ -16,9 +16,9 @@ def test_a_plain_client_sends_once_and_waits_for_nobody() -> None:
     assert ("retryPolicy" in method, method["waitForReady"]) == (False, False)
 
 
-def test_only_unavailable_is_sent_again() -> None:
+def test_only_what_was_not_computed_is_sent_again() -> None:
     (method,) = Resilience().service_config()["methodConfig"]
-    assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "CANCELLED"]
 
 
 def test_the_budget_is_grpcs_own() -> None:
