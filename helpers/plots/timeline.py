@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _COLOURS = (ORANGE, BLUE, GREEN, PINK)
 _STYLES = ("-", "--", ":", "-.")
+_SHADES = ("#f3f4f6", "#e2e5ea")  # in turn: a fault often begins where the last one ended
 _BUCKET_S = 0.5
 
 
@@ -36,7 +37,7 @@ def timeline(
     axes = [row[0] for row in grid]
     end_s = max(float(flow.records["done_s"].max()) for flow in flows.values())
     for (name, flow), colour, style in zip(flows.items(), _COLOURS, _STYLES, strict=False):
-        over_time = flow.buckets(_BUCKET_S, end_s)
+        over_time = flow.buckets(_BUCKET_S)
         for axis, what in zip(axes, ("answered", "lost", "p99_ms"), strict=False):
             axis.plot(
                 over_time["at_s"], over_time[what], style, color=colour, label=name, linewidth=1.5
@@ -51,8 +52,9 @@ def timeline(
         _replicas(axes[3], moments)
     for axis in axes:
         axis.set_xlim(0, end_s)
-        for fault in faults:
-            axis.axvspan(fault.began_s, fault.ended_s, color="#f3f4f6", zorder=0)
+        for number, fault in enumerate(faults):
+            shade = _SHADES[number % len(_SHADES)]
+            axis.axvspan(fault.began_s, fault.ended_s, color=shade, zorder=0)
     for number, fault in enumerate(faults):
         late = fault.began_s > 0.8 * end_s  # its name would not fit in on the right
         axes[0].annotate(

@@ -78,19 +78,18 @@ class Flow:
         bad = self.records[(self.records["code"] != 0) | (took > slow_s)]
         return float(bad["done_s"].max()) if len(bad) else None
 
-    def buckets(self, width_s: float, end_s: float) -> dict[str, Floats]:
+    def buckets(self, width_s: float) -> dict[str, Floats]:
         """The flow over time, a value a bucket.
 
         Args:
-            width_s: of a bucket, in seconds.
-            end_s: of the last bucket.
+            width_s: of a bucket, in seconds. The last one that isn't full is left out.
 
         Returns:
             `at_s` (a bucket's middle), `answered` and `lost` a second, by when they ended, and
             `p99_ms` of those that ended in it (NaN where none was answered).
         """
-        edges = np.arange(0.0, end_s + width_s, width_s)
         done, code = self.records["done_s"], self.records["code"]
+        edges = width_s * np.arange(int(done.max(initial=0.0) / width_s) + 1)
         latency = (done - self.records["due_s"]) * 1e3
         which = np.digitize(done, edges) - 1
         p99 = [

@@ -78,7 +78,7 @@ class Traffic:
     """Requests that are being sent, by a process of their own. `start` makes it."""
 
     def __init__(self, requests: list[bytes], *, plan: dict[str, Any], zero: float | None) -> None:
-        self._plan, self._buffer = plan, b""
+        self._plan, self._buffer, self._last_words = plan, b"", ""
         self._result: dict[str, Any] = {"details": {}, "hedges": 0, "hedges_won": 0}
         self._folder = TemporaryDirectory(prefix="traffic-")
         folder = Path(self._folder.name)
@@ -113,11 +113,26 @@ class Traffic:
         """What has ended so far; all of it after `stop`."""
         whole = self._file.stat().st_size // stats.RECORD.itemsize if self._file.exists() else 0
         if whole or not hasattr(self, "_records"):
-            records = np.fromfile(self._file, stats.RECORD, count=whole)
+            records = np.zeros(0, stats.RECORD)
+            if whole:
+                records = np.fromfile(self._file, stats.RECORD, count=whole)
             for field in ("due_s", "sent_s", "done_s"):
                 records[field] += self._offset
             self._records = records
         return Flow(self._records, **self._result)
+
+    @property
+    def busy(self) -> bool:
+        """Whether some of its `count` requests have not ended yet.
+
+        Raises:
+            LoadError: the process has ended before them.
+        """
+        ended = self._process.poll() is not None
+        busy = self._plan["count"] is None or self.flow.requests < self._plan["count"]
+        if busy and ended:
+            raise self._failed("it ended")
+        return busy
 
     def follow(self, addresses: Sequence[str]) -> None:
         """Sends to other addresses from now on, as a client does whose resolver has news."""
@@ -167,6 +182,7 @@ class Traffic:
             self._end()
 
     def _end(self) -> None:
+        self._last_words = self._errors_end()  # its file goes, too
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -195,12 +211,17 @@ class Traffic:
         return line.decode()
 
     def _failed(self, what: str) -> LoadError:
-        last = self._errors.read_text(errors="replace").strip().splitlines()[-1:]
         return LoadError(
             "The client that sends requests failed",
-            cause=f"{what}. {' '.join(last)}".strip(),
+            cause=f"{what}. {self._errors_end()}".strip(),
             next_step="Is the machine very busy? Send fewer requests a second.",
         )
+
+    def _errors_end(self) -> str:
+        """The last line that the process wrote on standard error."""
+        if not self._errors.exists():
+            return self._last_words
+        return " ".join(self._errors.read_text(errors="replace").strip().splitlines()[-1:])
 
     def __enter__(self) -> Traffic:
         return self
