@@ -208,6 +208,15 @@ def test_a_label_moves_in_two_steps(listed: tuple[Server, Path], models: Path) -
     assert half(server, label="stable") == 4.0
 
 
+def test_a_reload_to_a_base_path_that_isnt_there_takes_nothing_away(
+    listed: tuple[Server, Path],
+) -> None:
+    server, _ = listed
+    reload(server, listed_model(Path("/nowhere")))
+    until(lambda: "Could not find base path /nowhere/half" in server.log)
+    assert half(server) == 4.0
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
