@@ -214,7 +214,7 @@ def test_a_reload_to_a_base_path_that_isnt_there_takes_nothing_away(
     server, _ = listed
     reload(server, listed_model(Path("/nowhere")))
     until(lambda: "Could not find base path /nowhere/half" in server.log)
-    assert half(server) == 4.0
+    assert half(server) == 5.0
 
 
 @pytest.mark.parametrize(
