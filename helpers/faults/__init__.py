@@ -5,7 +5,8 @@
     drill.table()
 
 `actions` are the faults that a user of the cluster can bring about; `Wire` is a bad network between
-a client and the replicas; `drill` keeps requests coming meanwhile and looks at the replicas.
+a client and the replicas; `drill` keeps requests coming meanwhile and looks at the replicas. Over
+several cells of a notebook it is started by `Drill(…).start()` and ended by `stop()`.
 """
 
 from helpers.faults import actions

@@ -69,11 +69,11 @@ def slowed(cluster: Cluster, pod: Pod, *, share: float = 0.1) -> Iterator[None]:
     if cluster.target == "kubernetes":
         # One shell in the pod does it all: a call of the API for each stop would take too long.
         loop = f"while kill -STOP -1; sleep {stop_s:.3f}; kill -CONT -1; do sleep {run_s:.3f}; done"
-        _inside(cluster, pod, f"(trap '' HUP; {loop}) >/dev/null 2>&1 & echo $! >/tmp/slowed")
+        inside(cluster, pod, f"(trap '' HUP; {loop}) >/dev/null 2>&1 & echo $! >/tmp/slowed")
         try:
             yield
         finally:
-            _inside(cluster, pod, "kill -KILL $(cat /tmp/slowed); kill -CONT -1; true")
+            inside(cluster, pod, "kill -KILL $(cat /tmp/slowed); kill -CONT -1; true")
         return
     ended = threading.Event()
 
@@ -118,21 +118,22 @@ def exhaust_memory(cluster: Cluster, pod: Pod) -> None:
                 return  # it was ended
 
 
-def inside(cluster: Cluster, pod: Pod, script: str) -> bool:
-    """Whether a shell in a replica's container can do something, on `kubernetes`.
+def inside(cluster: Cluster, pod: Pod, script: str) -> str:
+    """What a shell in a replica's container says to a script, on `kubernetes`: errors, too.
 
     Raises:
         ClusterError: there is no shell, or no such pod.
     """
-    return _inside(
-        cluster, pod, f"({script}) >/dev/null 2>&1 && echo done || echo failed"
-    ).endswith("done")
+    from helpers.clusters.kubernetes import execution
+
+    run: Sequence[str] = ["sh", "-c", script]
+    return execution.run(cast("KubernetesCluster", cluster), pod.name, run).strip()
 
 
 def _signal(cluster: Cluster, pod: Pod, name: str) -> None:
     if cluster.target == "kubernetes":
         # To all that this user may signal but the shell itself: in the pod that is the server.
-        _inside(cluster, pod, f"kill -s {name} -- -1")
+        inside(cluster, pod, f"kill -s {name} -- -1")
     else:
         _own(pod, signal.Signals[f"SIG{name}"])
 
@@ -148,10 +149,3 @@ def _own(pod: Pod, number: signal.Signals) -> None:
             cause=str(error),
             next_step="See which replicas run: `pods()`.",
         ) from error
-
-
-def _inside(cluster: Cluster, pod: Pod, script: str) -> str:
-    from helpers.clusters.kubernetes import execution
-
-    run: Sequence[str] = ["sh", "-c", script]
-    return execution.run(cast("KubernetesCluster", cluster), pod.name, run).strip()

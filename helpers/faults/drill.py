@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -18,6 +18,7 @@ from helpers.traffic import Flow
 
 _LOOK_S = 0.25  # how often the replicas are looked at
 _CALM_S = 1.0  # of requests that are all answered in time: the fault is over for the clients
+_GLUE = "\u00a0"  # a space at which no line is broken
 SLOW_S = 1.0  # an answer after more than this counts as trouble, like one that is lost
 
 
@@ -64,33 +65,47 @@ class Fault:
     ready_s: float
     why: Mapping[str, int] = field(default_factory=dict)
 
-    def row(self) -> dict[str, Any]:
-        """The columns of the table, by title."""
-        return {
-            "fault": self.name,
-            **{
-                f"lost, {client}": f"{n} of {self.requests[client]}"
-                for client, n in self.lost.items()
-            },
-            **{f"trouble, {client}": f"{s:.1f} s" for client, s in self.trouble_s.items()},
+    def rows(self) -> list[dict[str, str]]:
+        """Columns by title, a row for each client; what is true of all stands in the first."""
+        shared = {
             "all replicas back": f"{self.ready_s:.1f} s" if self.ready_s else "never gone",
             "what made it so": self.setting,
         }
+        return [
+            {
+                "fault": self.name if number == 0 else "",
+                "client": client,
+                "lost": f"{lost} of {self.requests[client]}".replace(" ", _GLUE),
+                "trouble": f"{self.trouble_s[client]:.1f} s",
+                **(shared if number == 0 else dict.fromkeys(shared, "")),
+            }
+            for number, (client, lost) in enumerate(self.lost.items())
+        ]
 
     def __repr__(self) -> str:
-        return "\n".join(f"{title}: {value}" for title, value in self.row().items())
+        return str(table([self]).to_string())
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        with pd.option_context("display.max_colwidth", None):
+            return str(table([self])._repr_html_())
 
 
 def table(faults: Sequence[Fault]) -> Any:
-    """The faults as a data frame, a row each."""
+    """The faults as a data frame, a row for each of their clients."""
     import pandas as pd
 
-    frame = pd.DataFrame([fault.row() for fault in faults]).fillna("")
-    return frame.set_index("fault") if len(frame) else frame
+    titles = ["fault", "client", "lost", "trouble", "all replicas back", "what made it so"]
+    frame = pd.DataFrame([row for fault in faults for row in fault.rows()], columns=titles)
+    return frame.set_index("fault").rename_axis(None)
 
 
 class Drill:
-    """Clients that keep asking, replicas that are watched. Use it in a `with`.
+    """Clients that keep asking, replicas that are watched.
+
+    Use it in a `with`, or over several cells of a notebook between `start` and `stop`: the clients
+    end at the latest with the process that started them.
 
     A client that balances by itself is given the replicas' own addresses, and new ones as they
     change: outside of a cluster we do what a resolver of the headless Service does inside.
@@ -122,7 +137,12 @@ class Drill:
         self._traffic: dict[str, traffic.Traffic] = {}
         self._stack, self._stopped = ExitStack(), threading.Event()
 
-    def __enter__(self) -> Drill:
+    def start(self) -> Drill:
+        """Starts the clients, and waits until their requests are answered.
+
+        Raises:
+            LoadError: a client doesn't start, or the service isn't well to begin with.
+        """
         self._zero = time.monotonic()
         with ExitStack() as stack:
             known = self._known()
@@ -145,13 +165,20 @@ class Drill:
             self._stack = stack.pop_all()
         return self
 
+    def stop(self) -> None:
+        """Sends nothing more, and waits for the answers to what was sent. May be called again."""
+        self.__exit__(None, None, None)
+
+    def __enter__(self) -> Drill:
+        return self.start()
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        self._stack.pop_all().__exit__(kind, error, trace)
         self._flows = {name: running.flow for name, running in self._traffic.items()}
 
     @property
@@ -167,7 +194,7 @@ class Drill:
     def fault(
         self,
         name: str,
-        action: Callable[[], Any],
+        action: Callable[[], Any] | AbstractContextManager[Any],
         *,
         setting: str = "",
         lasts_s: float = 0.0,
@@ -179,10 +206,10 @@ class Drill:
 
         Args:
             name: in a few words.
-            action: what breaks it.
+            action: what breaks it. What breaks it for as long as it is entered is left again.
             setting: what makes it cost so much, or so little.
-            lasts_s: seconds of requests until `undo`.
-            undo: mends what doesn't mend itself.
+            lasts_s: seconds of requests until it is undone.
+            undo: mends what doesn't mend itself, also if `action` fails half-way.
             noticed: a replica has to go, or be unready, before it can be well again.
             timeout_s: seconds until it is given up.
 
@@ -190,12 +217,14 @@ class Drill:
             LoadError: it isn't well again in time.
         """
         began_s = self.now_s
-        try:
-            action()
-            self._until(lambda: self.now_s >= began_s + lasts_s, "", lasts_s + 60)
-        finally:
+        with ExitStack() as broken:
             if undo is not None:
-                undo()
+                broken.callback(undo)
+            if isinstance(action, AbstractContextManager):
+                broken.enter_context(action)
+            else:
+                action()
+            self._until(lambda: self.now_s >= began_s + lasts_s, "", lasts_s + 60)
         if noticed:
             self._until(lambda: self._went_after(began_s), f"{name}: nothing noticed it", timeout_s)
         mended_s = self.now_s

@@ -9,14 +9,18 @@ played here; `tc qdisc … netem` would lose real packets, and not every kernel 
 from __future__ import annotations
 
 import json
+import selectors
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 
 from helpers import settings
 from helpers.errors import LoadError
+
+_START_S = 60.0  # for a Python process to start on a busy machine
+_ANSWER_S = 10.0  # for one that runs to do what it is told
 
 
 class Wire:
@@ -38,12 +42,7 @@ class Wire:
             text=True,
             start_new_session=True,
         )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            self.close()
-            raise LoadError("The bad network didn't start", next_step="Read its error above.")
-        self.addresses: list[str] = json.loads(line)
+        self.addresses: list[str] = json.loads(self._line("start", _START_S))
 
     def set(self, *, delay_s: float = 0.0, loss: float = 0.0, cut: bool = False) -> None:
         """Makes the network so from now on.
@@ -52,13 +51,25 @@ class Wire:
             delay_s: added to each way.
             loss: the share of segments that have to be sent again.
             cut: nothing passes, and nobody is told: as when a cable is pulled.
+
+        Raises:
+            LoadError: the process has ended, or hangs.
         """
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         values = {"delay_s": delay_s, "loss": loss, "cut": cut}
-        self._process.stdin.write(json.dumps(values) + "\n")
-        self._process.stdin.flush()
-        self._process.stdout.readline()  # from here on it is so
+        with suppress(BrokenPipeError, ValueError):  # it has ended: so says its silence
+            self._process.stdin.write(json.dumps(values) + "\n")
+            self._process.stdin.flush()
+        self._line("obey", _ANSWER_S)  # from here on it is so
+
+    @contextmanager
+    def bad(self, *, delay_s: float = 0.0, loss: float = 0.0, cut: bool = False) -> Iterator[None]:
+        """A network as `set` makes it, for as long as it is entered; then it is well again."""
+        self.set(delay_s=delay_s, loss=loss, cut=cut)
+        try:
+            yield
+        finally:
+            self.set()
 
     def close(self) -> None:
         """Ends it and its connections. May be called again."""
@@ -67,6 +78,26 @@ class Wire:
         for pipe in (self._process.stdin, self._process.stdout):
             with suppress(BrokenPipeError, AttributeError):
                 pipe.close()  # type: ignore[union-attr]
+
+    def _line(self, what: str, timeout_s: float) -> str:
+        """Its next line. It writes one for each that it is sent, so none waits behind another."""
+        assert self._process.stdout is not None
+        line, cause = "", "its process ended; its last words stand above"
+        if not self._process.stdout.closed:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._process.stdout, selectors.EVENT_READ)
+                if selector.select(timeout_s):
+                    line = self._process.stdout.readline()
+                else:
+                    cause = f"its process said nothing for {timeout_s:g} s"
+        if not line:
+            self.close()
+            raise LoadError(
+                f"The bad network didn't {what}",
+                cause=cause,
+                next_step="Make another; is the machine very busy?",
+            )
+        return line
 
     def __enter__(self) -> Wire:
         return self

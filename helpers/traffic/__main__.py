@@ -36,6 +36,7 @@ class Client:
         self._zero = 0.0
         self._stopped = asyncio.Event()
         self._moving: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
         self._hedges: list[tuple[int, int]] = []
         self._classifier = self._connect(plan["addresses"])
 
@@ -66,7 +67,7 @@ class Client:
             number += 1
         if sending:
             await asyncio.wait(sending)
-        self._note_hedges(self._classifier)
+        await self._end()
         extra, won = (sum(column) for column in zip(*self._hedges, strict=True))
         return {"details": self._details, "hedges": extra, "hedges_won": won}
 
@@ -94,7 +95,7 @@ class Client:
 
     async def _move(self, addresses: list[str]) -> None:
         """What a resolver does: new addresses for the requests from now on."""
-        before, after = self._classifier, self._connect(addresses)
+        after = self._connect(addresses)
         try:
             await asyncio.wait_for(after.connected(), _CONNECT_S)
         except asyncio.TimeoutError:
@@ -102,10 +103,28 @@ class Client:
         except asyncio.CancelledError:
             await after.close()
             raise
-        self._classifier = after
-        await asyncio.sleep(self._plan["resilience"]["deadline_s"])  # requests on their way
-        self._note_hedges(before)
-        await before.close()
+        before, self._classifier = self._classifier, after
+        # By itself: news of other addresses, which end this task, mustn't cut off its requests.
+        retiring = asyncio.ensure_future(self._retire(before))
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
+
+    async def _retire(self, classifier: AsyncClassifier) -> None:
+        """Closes what gets no more requests, once those on their way have ended."""
+        try:
+            await asyncio.sleep(self._plan["resilience"]["deadline_s"])
+        finally:
+            self._note_hedges(classifier)
+            await classifier.close()
+
+    async def _end(self) -> None:
+        """After the last answer: nothing is on its way any more."""
+        left = [task for task in (self._moving, *self._retiring) if task is not None]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        self._note_hedges(self._classifier)
+        await self._classifier.close()
 
     def _note_hedges(self, classifier: AsyncClassifier) -> None:
         hedge = classifier.hedge

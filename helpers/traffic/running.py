@@ -113,7 +113,7 @@ class Traffic:
         """What has ended so far; all of it after `stop`."""
         whole = self._file.stat().st_size // stats.RECORD.itemsize if self._file.exists() else 0
         if whole or not hasattr(self, "_records"):
-            records = np.zeros(0, stats.RECORD)
+            records: stats.Records = np.zeros(0, stats.RECORD)
             if whole:
                 records = np.fromfile(self._file, stats.RECORD, count=whole)
             for field in ("due_s", "sent_s", "done_s"):

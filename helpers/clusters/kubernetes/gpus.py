@@ -187,6 +187,30 @@ def drain(cluster: KubernetesCluster, node: str, *, timeout_s: float = 180) -> l
     return list(granted.values())
 
 
+def may_drain(cluster: KubernetesCluster) -> bool:
+    """Whether the credentials may drain a node: change it, and evict pods from it.
+
+    The API server is asked, as `kubectl auth can-i` does, so that nothing has to be tried. In a
+    namespace of a shared cluster they usually may not.
+
+    Raises:
+        ClusterError: the cluster doesn't answer.
+    """
+    reviews = client.AuthorizationV1Api(cluster.api)
+    wanted = (
+        {"verb": "patch", "resource": "nodes"},
+        {"verb": "create", "resource": "pods", "subresource": "eviction",
+         "namespace": cluster.namespace},
+    )  # fmt: skip
+    with translated("the rights to drain a node can't be asked for", context=cluster.context):
+        return all(
+            reviews.create_self_subject_access_review(
+                {"spec": {"resourceAttributes": attributes}}, _request_timeout=_TIMEOUT_S
+            ).status.allowed
+            for attributes in wanted
+        )
+
+
 def uncordon(cluster: KubernetesCluster, node: str) -> None:
     """Lets pods onto a node again."""
     with translated(f"{node} can't be taken into use", context=cluster.context):
