@@ -291,6 +291,13 @@ def test_a_workshops_quota_stops_who_takes_too_much(learner: KubernetesCluster) 
     assert learner.leftovers() == []
 
 
+def test_a_workshops_role_is_told_that_it_may_not_drain_a_node(
+    learner: KubernetesCluster, cluster: KubernetesCluster
+) -> None:
+    """So notebook 08 leaves that out, instead of ending there."""
+    assert (gpus.may_drain(learner), gpus.may_drain(cluster)) == (False, True)
+
+
 def test_a_person_cant_look_into_anothers_namespace(learner: KubernetesCluster) -> None:
     learner.namespace = "default"
     with pytest.raises(ClusterError, match=r"forbidden.*Ask whoever runs the cluster"):

