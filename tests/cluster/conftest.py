@@ -66,8 +66,12 @@ def mend() -> None:
 
 def cable(state: str) -> None:
     """Pulls (`down`) or plugs in (`up`) the second node's only cable, on our own cluster."""
-    command = ["ip", "-n", "tutorial-1", "link", "set", "eth2", state]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    inside = ["ip", "-n", "tutorial-1"]
+    commands = [[*inside, "link", "set", "eth2", state]]
+    if state == "up":  # with the cable, the kernel has forgotten the way to the pods behind it
+        commands.append([*inside, "route", "replace", "198.19.2.0/24", "via", "198.18.2.2"])
+    for command in commands:
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
 
 
 @pytest.fixture(scope="session")
