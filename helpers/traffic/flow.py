@@ -58,13 +58,14 @@ class Flow:
         return values
 
     def quantile_ms(self, q: float) -> float | None:
-        """A quantile of the latencies; None if nothing was answered."""
+        """A quantile of the latencies; None if so few were answered that none lies beyond it."""
         values = self.latencies_ms
-        return float(np.quantile(values, q)) if len(values) else None
+        enough = round(len(values) * (1 - q), 9) >= 1  # a hundred for the p99
+        return float(np.quantile(values, q)) if enough else None
 
     @property
     def p99_ms(self) -> float | None:
-        """The latency that one answer in a hundred exceeded."""
+        """The latency that one answer in a hundred exceeded; None with fewer than a hundred."""
         return self.quantile_ms(0.99)
 
     def between(self, start_s: float, end_s: float) -> Flow:
@@ -118,4 +119,5 @@ class Flow:
     def __repr__(self) -> str:
         row = self.to_row()
         why = f" ({row['why']})" if self.lost else ""
-        return f"{self.lost} of {self.requests} requests lost{why}, p99 {row['p99 ms']} ms"
+        p99 = "of too few" if row["p99 ms"] is None else f"{row['p99 ms']} ms"
+        return f"{self.lost} of {self.requests} requests lost{why}, p99 {p99}"
