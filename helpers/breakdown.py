@@ -41,6 +41,11 @@ class Times:
     sums_ms: Mapping[str, float]
     counts: Mapping[str, float]
 
+    @property
+    def requests(self) -> int:
+        """How many requests the server has answered since it started."""
+        return int(self.counts["request_ms"])
+
     def since(self, before: Times) -> dict[str, float]:
         """The means, in milliseconds, of what came after `before`.
 

@@ -96,6 +96,17 @@ class Cost:
     usd_per_million: float | None
     even_at_per_s: float | None
 
+    def __str__(self) -> str:
+        name = f"{self.machine.provider} {self.machine.name}"
+        if self.usd_per_million is None:
+            return f"{name}: {self.basis}"
+        return (
+            f"{name}: ${self.usd_per_million:.2f} a million images, at {self.images_per_s:.1f} "
+            f"images/s ({self.basis})"
+        )
+
+    __repr__ = __str__
+
 
 def usd_per_million(usd_per_hour: float, images_per_s: float) -> float:
     """Dollars for a million images on a machine that is kept busy."""
@@ -130,9 +141,17 @@ def costs(
 
     Raises:
         ValueError: the share isn't one.
+        SetupError: there is no such machine type.
     """
     if not 0 < share <= 1:
         raise ValueError(f"{share} is not a share of what a machine can do")
+    names = [machine.name for machine in prices.machines]
+    if machine_type is not None and machine_type not in names:
+        raise SetupError(
+            f"There is no price of a machine type {machine_type}",
+            cause=f"the list has {', '.join(names)}",
+            next_step="Name one of these, or add yours to helpers/data/prices.json.",
+        )
     found = []
     for machine in prices.machines:
         speed: float | None = None
@@ -165,6 +184,12 @@ class Fleet:
     machines: int
     usd_per_hour: float
     busy: float
+
+    def __str__(self) -> str:
+        what = "machine" if self.machines == 1 else "machines"
+        return f"{self.machines} {what}, ${self.usd_per_hour:.2f} an hour, {self.busy:.0%} busy"
+
+    __repr__ = __str__
 
 
 def fleet(cost: Cost, *, load_per_s: float, spare: int = 1) -> Fleet:

@@ -62,7 +62,7 @@ def costs(found: Sequence[Cost]) -> pd.DataFrame:
             "images/s": "" if cost.images_per_s is None else f"{cost.images_per_s:.1f}",
             "basis": cost.basis,
             "$ a million": "" if cost.usd_per_million is None else f"{cost.usd_per_million:.2f}",
-            "even at, images/s": "" if not cost.even_at_per_s else f"{cost.even_at_per_s:.0f}",
+            "as cheap at, images/s": "" if not cost.even_at_per_s else f"{cost.even_at_per_s:.0f}",
         }
         for cost in found
     }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from helpers.stats import Summary
 
 _VISIBLE_MS = 1e-3  # a microsecond, which is what the clocks tell apart
+_GIVEN_UP = 0.01  # of the requests: with more, what a p99 of the others says is not of all
 
 
 def closed_loop(points: Mapping[int, Summary]) -> Picture:
@@ -41,28 +42,49 @@ def closed_loop(points: Mapping[int, Summary]) -> Picture:
 
 
 def latency_against_load(
-    points: Mapping[float, Summary], *, knee_per_s: float, objective_ms: float
+    points: Mapping[float, Summary],
+    *,
+    knee_per_s: float,
+    objective_ms: float,
+    capacity_per_s: float,
 ) -> Picture:
-    """Latency over the rate at which requests are due, its knee, and the objective.
+    """Latency over the rate at which requests are due, its knee, the objective, the capacity.
+
+    Where more than one request in a hundred failed there is a cross in place of a latency: that of
+    the others would leave out the slowest.
 
     Args:
         points: rate (requests/s) to the summary of its runs, latency counted from when due.
         knee_per_s: where it bends.
         objective_ms: what the p99 is to stay under.
+        capacity_per_s: the most that was answered a second.
     """
     figure, (axis,) = axes_of(1, 1, size=(7.5, 3.8))
-    rates = list(points)
+    failed = {rate: sum(s.failures.values()) > _GIVEN_UP * s.requests for rate, s in points.items()}
+    answered = {rate: summary for rate, summary in points.items() if not failed[rate]}
+    given_up = [rate for rate in points if failed[rate]]
     axis.set_yscale("log")
-    _percentiles(axis, rates, list(points.values()))
+    _percentiles(axis, list(answered), list(answered.values()))
+    above = axis.get_xaxis_transform()
+    if given_up:
+        axis.plot(
+            given_up, [0.96] * len(given_up), "x", color="#333", transform=above, label="given up"
+        )
     axis.axhline(objective_ms, color=PINK, linestyle="--", linewidth=1)
-    axis.text(rates[0], objective_ms, "objective for p99", va="bottom", color=PINK)
+    beside = axis.get_yaxis_transform()
+    axis.text(1.01, objective_ms, "objective for p99", va="center", color=PINK, transform=beside)
     axis.axvline(knee_per_s, color=GREY, linestyle=":", linewidth=1.5)
-    axis.text(knee_per_s, 0.02, " knee", color="#555", transform=axis.get_xaxis_transform())
-    axis.set(xlabel="requests due per second", ylabel="latency, ms")
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axis.legend(loc="center left")
-    medians = {f"{rate:.0f}/s": summary.p50_ms or 0.0 for rate, summary in points.items()}
+    axis.text(knee_per_s, 0.02, " knee", color="#555", transform=above)
+    right = 1.05 * max(*points, capacity_per_s)
+    axis.axvspan(capacity_per_s, right, color="#f3f4f6", zorder=0)
+    axis.text(capacity_per_s, 0.1, " past the capacity", color="#555", transform=above)
+    axis.set(xlabel="requests due per second", ylabel="latency, ms", xlim=(None, right))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    medians = {f"{rate:.0f}/s": summary.p50_ms or 0.0 for rate, summary in answered.items()}
     alt = f"Latency over the rate of requests; median in ms: {listed(medians)}"
+    if given_up:
+        alt += f"; requests given up at {', '.join(f'{rate:.0f}/s' for rate in given_up)}"
     return picture(figure, alt=alt)
 
 
@@ -84,13 +106,15 @@ def percentiles(summaries: Mapping[str, Summary], *, title: str) -> Picture:
     axis.minorticks_off()
     axis.invert_xaxis()
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axis.legend(loc="upper left")
+    axis.legend(loc="center right")
     p99 = {name: summary.p99_ms or 0.0 for name, summary in summaries.items()}
     return picture(figure, alt=f"{title}; p99 in ms: {listed(p99)}")
 
 
 def batching(points: Mapping[tuple[int, int], Summary], *, best: tuple[int, int] | None) -> Picture:
     """Images per second and p99 by the largest batch and the time-out, the best setting framed.
+
+    A p99 that its samples don't carry is said to have too few.
 
     Args:
         points: max_batch_size and batch_timeout_micros to the summary of their run.
@@ -114,8 +138,10 @@ def batching(points: Mapping[tuple[int, int], Summary], *, best: tuple[int, int]
         if best:
             corner = timeouts.index(best[1]) - 0.47, sizes.index(best[0]) - 0.47
             axis.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, linewidth=2.5, color="#222"))
-        axis.set_xticks(range(len(timeouts)), [f"{t / 1000:g} ms" for t in timeouts])
-        axis.set_yticks(range(len(sizes)), [str(size) for size in sizes])
+        axis.set_xticks(range(len(timeouts)), [f"{timeout:,}" for timeout in timeouts])
+        # A batch of one is full with its first request: no time-out changes anything.
+        names = [f"{size} (control)" if size == 1 else str(size) for size in sizes]
+        axis.set_yticks(range(len(sizes)), names)
         axis.set(title=title, xlabel="batch_timeout_micros", ylabel="max_batch_size")
         axis.grid(visible=False)
     rates = {f"{b} with {t / 1000:g} ms:": s.images_per_s for (b, t), s in points.items()}
@@ -162,4 +188,5 @@ def _percentiles(axis: Axes, x: Sequence[float], summaries: Sequence[Summary]) -
         gaps = [np.nan if value is None else value for value in values]
         if not np.all(np.isnan(gaps)):
             axis.plot(x, gaps, f"{marker}-", color=colour, label=name)
-    axis.legend(loc="upper left")
+    if axis.lines:
+        axis.legend(loc="upper left")

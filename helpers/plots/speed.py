@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from helpers.plots.picture import Picture, picture
 from helpers.plots.style import BLUE, GREY, ORANGE, axes_of, listed
@@ -82,13 +83,19 @@ def scalability(throughput: Mapping[int, float], law: Scalability, *, cores: int
     figure, (axis,) = axes_of(1, 1, size=(6.5, 3.6))
     replicas = list(throughput)
     line = np.linspace(min(replicas), 2 * max(replicas), 100)
-    axis.plot(line, law.gamma * line, "--", color=GREY, label="if doubling doubled")
-    axis.plot(line, [law.throughput(n) for n in line], "-", color=ORANGE, label="the law, fitted")
     axis.plot(replicas, list(throughput.values()), "o", color=BLUE, label="measured", zorder=3)
+    axis.plot(line, law.gamma * line, "--", color=GREY, label="if doubling doubled")
+    for part, style, label in (
+        (line[line <= max(replicas)], "-", "the law through them"),
+        (line[line >= max(replicas)], ":", "the law, where nothing was measured"),
+    ):
+        axis.plot(part, [law.throughput(n) for n in part], style, color=ORANGE, label=label)
     top = 1.5 * max(throughput.values())
-    axis.axvspan(cores, line[-1], color="#f3f4f6", zorder=0)
-    axis.text(cores, top, f" more replicas than the {cores} cores", va="top", color="#555")
-    axis.set(xlabel="replicas", ylabel="images per second", ylim=(0, top), xticks=replicas)
+    if cores < line[-1]:
+        axis.axvspan(cores, line[-1], color="#f3f4f6", zorder=0)
+        axis.text(cores, top, f" more replicas than the {cores} cores", va="top", color="#555")
+    axis.set(xlabel="replicas", ylabel="images per second", ylim=(0, top))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(loc="lower right")
     return picture(figure, alt="Images per second by replicas: " + listed(throughput))
 

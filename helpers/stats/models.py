@@ -90,6 +90,14 @@ class Scalability:
     alpha: float
     beta: float
 
+    def __str__(self) -> str:
+        return (
+            f"one replica {self.gamma:.3g}/s, contention {self.alpha:.1%}, "
+            f"coherency {self.beta:.1%}"
+        )
+
+    __repr__ = __str__
+
     def throughput(self, replicas: float) -> float:
         """The throughput that the law foretells for so many replicas."""
         n = replicas

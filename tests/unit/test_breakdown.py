@@ -27,6 +27,10 @@ def test_the_means_are_of_what_came_in_between() -> None:
     assert AFTER.since(BEFORE) == {"request_ms": 20, "run_ms": 10, "queue_ms": 0}
 
 
+def test_the_server_says_how_many_requests_it_has_answered() -> None:
+    assert AFTER.requests - BEFORE.requests == 20
+
+
 def test_no_request_in_between_is_an_error() -> None:
     with pytest.raises(ClusterError, match="no request in between"):
         AFTER.since(AFTER)

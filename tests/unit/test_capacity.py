@@ -56,6 +56,19 @@ def test_what_an_objective_leaves_of_a_speed_is_a_projection() -> None:
     assert derated["small"].usd_per_million == pytest.approx(0.36 / 3600 / 12 * 1e6)
 
 
+def test_a_machine_type_without_a_price_is_refused_and_not_projected() -> None:
+    with pytest.raises(SetupError, match="the list has small, large, other, gpu"):
+        costs("huge")
+
+
+def test_a_cost_says_what_it_stands_on() -> None:
+    assert str(costs("other")["other"]) == (
+        "B other: $5.56 a million images, at 10.0 images/s (measured)"
+    )
+    assert "(projected)" in str(costs()["small"])
+    assert str(costs()["gpu"]) == "B gpu: not measured"
+
+
 @pytest.mark.parametrize("share", [0, -0.5, 1.1])
 def test_a_share_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match="not a share"):
@@ -81,6 +94,7 @@ def test_a_fleet_is_rounded_up_and_has_one_to_spare() -> None:
     fleet = capacity.fleet(costs()["large"], load_per_s=90)
     assert (fleet.machines, fleet.usd_per_hour) == (4, pytest.approx(4 * 0.54))
     assert fleet.busy == pytest.approx(90 / 160)
+    assert str(fleet) == "4 machines, $2.16 an hour, 56% busy"
 
 
 @pytest.mark.parametrize(("name", "load"), [("gpu", 10), ("large", 0)])

@@ -25,13 +25,24 @@ def fits(picture: Picture) -> bool:
 
 def test_latency_against_load_fits_and_says_its_medians() -> None:
     points = {rate: summary(rate=rate, latency_s=rate / 5000) for rate in (20.0, 60.0, 100.5)}
-    picture = plots.latency_against_load(points, knee_per_s=60, objective_ms=50)
+    picture = plots.latency_against_load(points, knee_per_s=60, objective_ms=50, capacity_per_s=90)
     assert fits(picture)
     assert [f"{rate}/s" in picture.alt for rate in (20, 60, 100)] == [True] * 3
 
 
 def test_one_point_is_a_curve_too() -> None:
-    assert fits(plots.latency_against_load({20.0: summary()}, knee_per_s=20, objective_ms=50))
+    point = {20.0: summary()}
+    assert fits(
+        plots.latency_against_load(point, knee_per_s=20, objective_ms=50, capacity_per_s=90)
+    )
+
+
+@pytest.mark.parametrize("all_of_them", [True, False])
+def test_where_requests_were_given_up_there_is_no_latency(all_of_them: bool) -> None:
+    points = {20.0: summary(failed=all_of_them), 60.0: summary(failed=True)}
+    picture = plots.latency_against_load(points, knee_per_s=20, objective_ms=50, capacity_per_s=30)
+    assert fits(picture)
+    assert picture.alt.endswith("requests given up at " + "20/s, " * all_of_them + "60/s")
 
 
 def test_percentiles_of_two_measures_share_a_figure() -> None:

@@ -307,6 +307,11 @@ def test_throughput_peaks_where_coherency_costs_more_than_a_replica_brings() -> 
     assert law.throughput(10) > max(law.throughput(9), law.throughput(11))
 
 
+def test_the_scalability_law_says_its_numbers() -> None:
+    law = stats.Scalability(183.2, 0.12, 0.031)
+    assert repr(law) == "one replica 183/s, contention 12.0%, coherency 3.1%"
+
+
 def test_one_number_of_replicas_tells_nothing_about_scaling() -> None:
     with pytest.raises(ValueError, match="two numbers"):
         stats.fit_scalability([2, 2], [10, 11])
