@@ -68,16 +68,19 @@ def latency_against_load(
     above = axis.get_xaxis_transform()
     if given_up:
         axis.plot(
-            given_up, [0.96] * len(given_up), "x", color="#333", transform=above, label="given up"
+            given_up,
+            [0.96] * len(given_up),
+            "x",
+            color="#333",
+            transform=above,
+            label="requests given up",
         )
-    axis.axhline(objective_ms, color=PINK, linestyle="--", linewidth=1)
-    beside = axis.get_yaxis_transform()
-    axis.text(1.01, objective_ms, "objective for p99", va="center", color=PINK, transform=beside)
-    axis.axvline(knee_per_s, color=GREY, linestyle=":", linewidth=1.5)
-    axis.text(knee_per_s, 0.02, " knee", color="#555", transform=above)
+    axis.axhline(
+        objective_ms, color=PINK, linestyle="--", linewidth=1, label="objective for the p99"
+    )
+    axis.axvline(knee_per_s, color=GREY, linestyle=":", linewidth=1.5, label="knee")
     right = 1.05 * max(*points, capacity_per_s)
-    axis.axvspan(capacity_per_s, right, color="#f3f4f6", zorder=0)
-    axis.text(capacity_per_s, 0.1, " past the capacity", color="#555", transform=above)
+    axis.axvspan(capacity_per_s, right, color="#e8eaed", zorder=0, label="past the capacity")
     axis.set(xlabel="requests due per second", ylabel="latency, ms", xlim=(None, right))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))

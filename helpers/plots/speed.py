@@ -80,23 +80,23 @@ def scalability(throughput: Mapping[int, float], law: Scalability, *, cores: int
         law: what was fitted.
         cores: of the machine; more replicas than that can't run at once.
     """
-    figure, (axis,) = axes_of(1, 1, size=(6.5, 3.6))
+    figure, (axis,) = axes_of(1, 1, size=(8.5, 3.6))
     replicas = list(throughput)
     line = np.linspace(min(replicas), 2 * max(replicas), 100)
     axis.plot(replicas, list(throughput.values()), "o", color=BLUE, label="measured", zorder=3)
     axis.plot(line, law.gamma * line, "--", color=GREY, label="if doubling doubled")
     for part, style, label in (
-        (line[line <= max(replicas)], "-", "the law through them"),
+        (line[line <= max(replicas)], "-", "the law, fitted"),
         (line[line >= max(replicas)], ":", "the law, where nothing was measured"),
     ):
         axis.plot(part, [law.throughput(n) for n in part], style, color=ORANGE, label=label)
     top = 1.5 * max(throughput.values())
     if cores < line[-1]:
-        axis.axvspan(cores, line[-1], color="#f3f4f6", zorder=0)
-        axis.text(cores, top, f" more replicas than the {cores} cores", va="top", color="#555")
+        crowded = f"more replicas than the {cores} cores"
+        axis.axvspan(cores, line[-1], color="#e8eaed", zorder=0, label=crowded)
     axis.set(xlabel="replicas", ylabel="images per second", ylim=(0, top))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.legend(loc="lower right")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return picture(figure, alt="Images per second by replicas: " + listed(throughput))
 
 
