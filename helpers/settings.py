@@ -38,3 +38,8 @@ GRPC_PORT = 8500
 REST_PORT = 8501
 
 SEED = 2016  # of random weights, so that two machines export the same network
+
+
+def models_of(network: str) -> Path:
+    """Where the notebooks keep their exports of a network: one folder has one network."""
+    return MODELS_LIGHT if network == "light" else MODELS

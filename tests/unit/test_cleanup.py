@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import cleanup, container
+from helpers import cleanup, container, settings
 from helpers.cleanup import Place, Places
 from helpers.clusters import gke
 
@@ -46,6 +46,12 @@ def test_exports_count_only_when_asked(monkeypatch: pytest.MonkeyPatch, tmp_path
         places.remove()
         assert places.find()["exported models"] == []
     assert not model.exists()
+
+
+def test_the_networks_exports_are_apart_and_all_known() -> None:
+    folders = [settings.models_of(network) for network in ("inception_v3", "light")]
+    fast = [folder.with_name(f"{folder.name}-fast") for folder in folders]  # as notebook 01 does
+    assert sorted(cleanup.EXPORTS) == sorted({*folders, *fast})
 
 
 def test_a_rented_cluster_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
