@@ -9,15 +9,16 @@ played here; `tc qdisc … netem` would lose real packets, and not every kernel 
 from __future__ import annotations
 
 import json
-import selectors
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 
 from helpers import settings
 from helpers.errors import LoadError
+from helpers.lines import Lines
 
 _START_S = 60.0  # for a Python process to start on a busy machine
 _ANSWER_S = 10.0  # for one that runs to do what it is told
@@ -39,9 +40,10 @@ class Wire:
             cwd=settings.ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
             start_new_session=True,
         )
+        assert self._process.stdout is not None
+        self._lines = Lines(self._process.stdout)
         self.addresses: list[str] = json.loads(self._line("start", _START_S))
 
     def set(self, *, delay_s: float = 0.0, loss: float = 0.0, cut: bool = False) -> None:
@@ -58,7 +60,7 @@ class Wire:
         assert self._process.stdin is not None
         values = {"delay_s": delay_s, "loss": loss, "cut": cut}
         with suppress(BrokenPipeError, ValueError):  # it has ended: so says its silence
-            self._process.stdin.write(json.dumps(values) + "\n")
+            self._process.stdin.write(json.dumps(values).encode() + b"\n")
             self._process.stdin.flush()
         self._line("obey", _ANSWER_S)  # from here on it is so
 
@@ -80,24 +82,19 @@ class Wire:
                 pipe.close()  # type: ignore[union-attr]
 
     def _line(self, what: str, timeout_s: float) -> str:
-        """Its next line. It writes one for each that it is sent, so none waits behind another."""
-        assert self._process.stdout is not None
-        line, cause = "", "its process ended; its last words stand above"
-        if not self._process.stdout.closed:
-            with selectors.DefaultSelector() as selector:
-                selector.register(self._process.stdout, selectors.EVENT_READ)
-                if selector.select(timeout_s):
-                    line = self._process.stdout.readline()
-                else:
-                    cause = f"its process said nothing for {timeout_s:g} s"
-        if not line:
-            self.close()
-            raise LoadError(
-                f"The bad network didn't {what}",
-                cause=cause,
-                next_step="Make another; is the machine very busy?",
-            )
-        return line
+        """Its next line: it writes one for each that it is sent."""
+        try:
+            return self._lines.next(time.monotonic() + timeout_s)
+        except TimeoutError:
+            cause = f"its process said nothing for {timeout_s:g} s"
+        except EOFError:
+            cause = "its process ended; its last words stand above"
+        self.close()
+        raise LoadError(
+            f"The bad network didn't {what}",
+            cause=cause,
+            next_step="Make another; is the machine very busy?",
+        )
 
     def __enter__(self) -> Wire:
         return self

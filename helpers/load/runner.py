@@ -7,7 +7,6 @@ the caller's `__main__` again, which a notebook doesn't have.
 from __future__ import annotations
 
 import json
-import os
 import selectors
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import numpy.typing as npt
 
 from helpers import protos, settings, stats
 from helpers.errors import LoadError, ServerUnavailableError
+from helpers.lines import Lines
 from helpers.load.run import Generator, Run
 
 _START_S = 60.0  # for a Python process to start on a busy machine
@@ -128,7 +128,6 @@ class _Child:
     def __init__(self, plan: Plan, number: int, folder: Path) -> None:
         self._records = folder / f"records-{number}"
         self._errors = folder / f"errors-{number}"
-        self._buffer = b""
         path = folder / f"plan-{number}.json"
         path.write_text(json.dumps(_plan_of(plan, number, folder, self._records)))
         self._records.touch()
@@ -144,6 +143,7 @@ class _Child:
             )
         assert self._process.stdout is not None
         self.output = self._process.stdout
+        self._lines = Lines(self.output)
 
     def __enter__(self) -> _Child:
         return self
@@ -183,17 +183,13 @@ class _Child:
 
     def _line(self, deadline: float) -> str:
         """The next line of its output."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.output, selectors.EVENT_READ)
-            while b"\n" not in self._buffer:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise self._failed("it did not answer in time")
-                data = os.read(self.output.fileno(), 65536)
-                if not data:
-                    raise self._failed(self._errors.read_text().strip().rpartition("\n")[2])
-                self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line.decode()
+        try:
+            return self._lines.next(deadline)
+        except TimeoutError as error:
+            raise self._failed("it did not answer in time") from error
+        except EOFError as error:
+            said = self._errors.read_text().strip().rpartition("\n")[2]
+            raise self._failed(said) from error
 
     def _failed(self, why: str) -> LoadError:
         return LoadError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import selectors
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import numpy as np
 from helpers import protos, settings, stats
 from helpers.client import Resilience
 from helpers.errors import LoadError
+from helpers.lines import Lines
 from helpers.traffic.flow import Flow
 
 _START_S = 60.0  # for a Python process to start on a busy machine
@@ -78,7 +78,7 @@ class Traffic:
     """Requests that are being sent, by a process of their own. `start` makes it."""
 
     def __init__(self, requests: list[bytes], *, plan: dict[str, Any], zero: float | None) -> None:
-        self._plan, self._buffer, self._last_words = plan, b"", ""
+        self._plan, self._last_words = plan, ""
         self._result: dict[str, Any] = {"details": {}, "hedges": 0, "hedges_won": 0}
         self._folder = TemporaryDirectory(prefix="traffic-")
         folder = Path(self._folder.name)
@@ -98,6 +98,9 @@ class Traffic:
                 stderr=errors,
                 start_new_session=True,  # Ctrl-C is for whoever started it, who then ends it
             )
+        assert self._process.stdout is not None
+        self._lines = Lines(self._process.stdout)
+        self._records: stats.Records = np.zeros(0, stats.RECORD)
         try:
             self._line(time.monotonic() + _START_S)
         except LoadError:
@@ -112,10 +115,8 @@ class Traffic:
     def flow(self) -> Flow:
         """What has ended so far; all of it after `stop`."""
         whole = self._file.stat().st_size // stats.RECORD.itemsize if self._file.exists() else 0
-        if whole or not hasattr(self, "_records"):
-            records: stats.Records = np.zeros(0, stats.RECORD)
-            if whole:
-                records = np.fromfile(self._file, stats.RECORD, count=whole)
+        if whole:
+            records = np.fromfile(self._file, stats.RECORD, count=whole)
             for field in ("due_s", "sent_s", "done_s"):
                 records[field] += self._offset
             self._records = records
@@ -197,18 +198,12 @@ class Traffic:
             self._process.stdin.flush()
 
     def _line(self, deadline: float) -> str:
-        assert self._process.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            while b"\n" not in self._buffer:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise self._failed("it did not answer in time")
-                block = self._process.stdout.read1(1 << 16)  # type: ignore[attr-defined]
-                if not block:
-                    raise self._failed("it ended")
-                self._buffer += block
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line.decode()
+        try:
+            return self._lines.next(deadline)
+        except TimeoutError as error:
+            raise self._failed("it did not answer in time") from error
+        except EOFError as error:
+            raise self._failed("it ended") from error
 
     def _failed(self, what: str) -> LoadError:
         return LoadError(

@@ -121,9 +121,7 @@ def test_a_client_that_has_ended_is_told_as_such(cluster: Cluster) -> None:
             running.wait(lambda flow: flow.requests > 5)
 
 
-def test_the_last_words_of_a_client_outlive_its_files(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_last_words_of_a_client_outlive_its_files(cluster: Cluster) -> None:
     with traffic.start(cluster.load_balancer, [PUPPY], rate_per_s=50) as running:
         running.wait(lambda flow: flow.requests > 0)
         running._errors.write_text("first\nlast words\n")
