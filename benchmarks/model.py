@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from helpers import settings
 from helpers.errors import ExportError
 
-MODELS = {"light": settings.MODELS_LIGHT, "inception_v3": settings.MODELS}
+MODELS = {network: settings.models_of(network) for network in ("light", "inception_v3")}
 _LEAST_BATCHES = 3
 
 

@@ -15,8 +15,9 @@ from helpers.clusters.interface import Cluster
 from helpers.errors import ClusterError, SetupError
 
 BY_HAND = "-by-hand"  # notebook 04's second namespace is named after the first
-_LIGHT_FAST = settings.MODELS_LIGHT.with_name("models-light-fast")  # of 01, with NETWORK="light"
-EXPORTS = (settings.MODELS, settings.MODELS_FAST, settings.MODELS_LIGHT, _LIGHT_FAST)
+EXPORTS = (
+    settings.MODELS, settings.MODELS_FAST, settings.MODELS_LIGHT, settings.MODELS_LIGHT_FAST
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ RESULTS = BENCHMARKS / "results"
 MODELS = BUILD / "models"  # Inception-v3 as Keras exports it: runs on every server
 MODELS_FAST = BUILD / "models-fast"  # the same network, made as fast as this processor allows
 MODELS_LIGHT = BUILD / "models-light"  # the same signatures over a trivial network, for tests
+MODELS_LIGHT_FAST = BUILD / "models-light-fast"
 CONTAINER_MODELS = "/models"
 CONTAINER_CONFIG = "/etc/serving"  # where a container sees SERVING
 

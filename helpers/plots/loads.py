@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
 from helpers.plots.picture import Picture, picture
-from helpers.plots.style import BLUE, GREEN, GREY, ORANGE, PINK, YELLOW, axes_of, listed
+from helpers.plots.style import BLUE, GREEN, GREY, ORANGE, PINK, SHADE, YELLOW, axes_of, listed
 
 if TYPE_CHECKING:
     from helpers.stats import Summary
@@ -80,7 +80,7 @@ def latency_against_load(
     )
     axis.axvline(knee_per_s, color=GREY, linestyle=":", linewidth=1.5, label="knee")
     right = 1.05 * max(*points, capacity_per_s)
-    axis.axvspan(capacity_per_s, right, color="#e8eaed", zorder=0, label="past the capacity")
+    axis.axvspan(capacity_per_s, right, color=SHADE, zorder=0, label="past the capacity")
     axis.set(xlabel="requests due per second", ylabel="latency, ms", xlim=(None, right))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from helpers.plots.picture import Picture, picture
-from helpers.plots.style import BLUE, GREY, ORANGE, axes_of, listed
+from helpers.plots.style import BLUE, GREY, ORANGE, SHADE, axes_of, listed
 
 if TYPE_CHECKING:
     from helpers.stats import Scalability
@@ -93,7 +93,7 @@ def scalability(throughput: Mapping[int, float], law: Scalability, *, cores: int
     top = 1.5 * max(throughput.values())
     if cores < line[-1]:
         crowded = f"more replicas than the {cores} cores"
-        axis.axvspan(cores, line[-1], color="#e8eaed", zorder=0, label=crowded)
+        axis.axvspan(cores, line[-1], color=SHADE, zorder=0, label=crowded)
     axis.set(xlabel="replicas", ylabel="images per second", ylim=(0, top))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#8a8f98"
 YELLOW = "#F0E442"
+SHADE = "#e8eaed"  # of a region, and of the grid
 STYLE = {
     "figure.dpi": 110,
     "savefig.dpi": 165,
@@ -25,7 +26,7 @@ STYLE = {
     "axes.grid.axis": "y",
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#e8eaed",
+    "grid.color": SHADE,
     "legend.frameon": False,
 }
 

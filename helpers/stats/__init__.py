@@ -7,6 +7,7 @@ from helpers.stats.comparison import Ratio, ratio
 from helpers.stats.confidence import (
     Interval,
     at_most,
+    enough_for,
     mean,
     mean_of_batches,
     quantile_ranks,
@@ -39,6 +40,7 @@ __all__ = [
     "Summary",
     "at_most",
     "code_name",
+    "enough_for",
     "fit_scalability",
     "half_width",
     "knee",

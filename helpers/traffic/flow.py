@@ -60,8 +60,7 @@ class Flow:
     def quantile_ms(self, q: float) -> float | None:
         """A quantile of the latencies; None if so few were answered that none lies beyond it."""
         values = self.latencies_ms
-        enough = round(len(values) * (1 - q), 9) >= 1  # a hundred for the p99
-        return float(np.quantile(values, q)) if enough else None
+        return float(np.quantile(values, q)) if len(values) >= stats.enough_for(q) else None
 
     @property
     def p99_ms(self) -> float | None:
