@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 import yaml
 from kubernetes import config
 
-from helpers import settings
+from helpers import lessons, runner, settings
 from helpers.clusters.kubernetes import KubernetesCluster, gpus, render
 
 OVERLAY = settings.MANIFESTS / "overlays" / "test-cluster"
@@ -111,13 +111,27 @@ def kubectl(context: str) -> Kubectl:
 
 @contextmanager
 def connected(context: str, prefix: str) -> Iterator[KubernetesCluster]:
-    """A namespace of its own, which goes afterwards, whatever came."""
+    """A namespace of its own, which goes afterwards, whatever came, with all that is in it."""
     name = f"{prefix}-{uuid.uuid4().hex[:6]}"
     with KubernetesCluster(context=context, namespace=name, overlay="test-cluster") as cluster:
         try:
             yield cluster
         finally:
             cluster.delete()
+        assert cluster.leftovers() == []
+
+
+def published_by(number: str, folder: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What a notebook publishes, which is executed in a folder; a failure names cell and error."""
+    (lesson,) = lessons.choose(lessons.find(), number)
+    output = folder / lesson.path.name
+    outcome = runner.run(lesson, output=output, parameters=parameters)
+    if outcome.error is not None:
+        error = outcome.error
+        where = f"{lesson.path.name}, code cell {error['cell']} under “{error['step']}”"
+        pytest.fail(f"{where}: {error['kind']}: {error['message']}\nExecuted: {output}")
+    assert outcome.leftovers == ()
+    return {name: item.value for name, item in outcome.published.items()}
 
 
 @contextmanager
@@ -135,8 +149,6 @@ def cluster(context: str) -> Iterator[KubernetesCluster]:
     """A namespace of its own, with nothing in it, and nothing of it left afterwards."""
     with connected(context, "test") as cluster:
         yield cluster
-        cluster.delete()
-        assert cluster.leftovers() == []
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +158,6 @@ def serving(context: str) -> Iterator[KubernetesCluster]:
         cluster.apply(replicas=1)
         cluster.wait_until_ready(timeout_s=180)
         yield cluster
-        cluster.delete()
 
 
 def namespaced(kubectl: Kubectl, cluster: KubernetesCluster) -> Kubectl:

@@ -13,9 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import RUN, cable, connected, notebooks_namespace
+from conftest import RUN, cable, connected, notebooks_namespace, published_by
 
-from helpers import lessons, runner
 from helpers.client import PLAIN, Resilience
 from helpers.clusters import patches
 from helpers.clusters.kubernetes import KubernetesCluster
@@ -54,16 +53,10 @@ own_cluster = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def survived(context: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What notebook 08 publishes on the cluster."""
-    (lesson,) = lessons.choose(lessons.find(), "08")
     folder = tmp_path_factory.mktemp("notebook")
     parameters = {"MODELS": str(folder / "models"), "WEIGHTS": "random", "RATE": 15.0}
     with notebooks_namespace(context, "test-failures") as where:
-        outcome = runner.run(
-            lesson, output=folder / lesson.path.name, parameters=where | parameters
-        )
-    assert outcome.error is None, outcome.error
-    assert outcome.leftovers == ()
-    return {name: item.value for name, item in outcome.published.items()}
+        return published_by("08", folder, where | parameters)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

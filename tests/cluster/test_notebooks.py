@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Kubectl
+from conftest import Kubectl, published_by
 
-from helpers import lessons, runner
+from helpers import lessons
 from helpers.clusters.kubernetes import KubernetesCluster
 
 RunNotebook = Callable[..., dict[str, Any]]
@@ -29,21 +29,14 @@ def run(context: str, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory
     shared |= {"TARGET": "kubernetes", "CONTEXT": context, "NAMESPACE": NAMESPACE}
 
     def run_it(number: str, **parameters: Any) -> dict[str, Any]:
-        lesson = found[number]
-        known = {name: shared[name] for name in shared if name in lesson.parameters}
+        taken = found[number].parameters
+        known = {name: value for name, value in shared.items() if name in taken}
         with pytest.MonkeyPatch.context() as patch:
             # For a notebook that leaves the two to the environment.
             patch.setenv("TUTORIAL_CONTEXT", context)
             patch.setenv("TUTORIAL_NAMESPACE", NAMESPACE)
             patch.delenv("DOCKER_HOST", raising=False)  # other tests' containers aren't ours
-            output = tmp_path_factory.mktemp("notebook") / lesson.path.name
-            outcome = runner.run(lesson, output=output, parameters=known | parameters)
-        if outcome.error is not None:
-            error = outcome.error
-            where = f"{lesson.path.name}, code cell {error['cell']} under “{error['step']}”"
-            pytest.fail(f"{where}: {error['kind']}: {error['message']}\nExecuted: {output}")
-        assert outcome.leftovers == ()
-        return {name: item.value for name, item in outcome.published.items()}
+            return published_by(number, tmp_path_factory.mktemp("notebook"), known | parameters)
 
     return run_it
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import notebooks_namespace
+from conftest import notebooks_namespace, published_by
 
-from helpers import lessons, releases, runner, settings
+from helpers import releases, settings
 from helpers.export import export
 
 pytestmark = pytest.mark.timeout(1200)  # a whole notebook is run for the first of them
@@ -50,7 +50,6 @@ def rolled_out(
     context: str, images: str, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     """What notebook 07 publishes on the cluster, with its ten thousand requests."""
-    (lesson,) = lessons.choose(lessons.find(), "07")
     folder = tmp_path_factory.mktemp("notebook")
     parameters = {
         "WEIGHTS": "random",
@@ -61,12 +60,7 @@ def rolled_out(
         "RATE": 100.0,
     }
     with notebooks_namespace(context, "test-roll-out") as where:
-        outcome = runner.run(
-            lesson, output=folder / lesson.path.name, parameters=where | parameters
-        )
-    assert outcome.error is None, outcome.error
-    assert outcome.leftovers == ()
-    return {name: item.value for name, item in outcome.published.items()}
+        return published_by("07", folder, where | parameters)
 
 
 def test_no_request_of_ten_thousand_is_lost_while_pods_are_replaced(

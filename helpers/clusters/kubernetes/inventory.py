@@ -73,19 +73,23 @@ class Inventory:
 
     def _prune_secrets(self, keep: Collection[tuple[str, str]]) -> None:
         """Deletes our Secrets, which may hold private keys, that no revision mounts any more."""
-        mounted = set()
-        found = {kind: (api, items) for api, kind, items in self._all(("Secret", *_MOUNTING))}
-        if not {"Secret", *_MOUNTING} <= set(found):
+        ours = {
+            item.metadata.name: api
+            for api, kind, items in self._all(("Secret",))
+            for item in items
+            if (kind, item.metadata.name) not in keep
+        }
+        if not ours:
+            return
+        mounting = {kind: items for _, kind, items in self._all(_MOUNTING)}
+        if set(mounting) != set(_MOUNTING):
             return  # who may not see what mounts them can't tell
-        for kind in _MOUNTING:
-            for item in found[kind][1]:
-                pod = item.to_dict()["spec"]["template"]["spec"]
-                volumes = pod.get("volumes") or ()
-                mounted |= {volume.get("secret", {}).get("secretName") for volume in volumes}
-        api, secrets = found["Secret"]
-        for name in (secret.metadata.name for secret in secrets):
-            if name not in mounted and ("Secret", name) not in keep:
-                self._delete(api, name)
+        for item in (item for items in mounting.values() for item in items):
+            volumes = item.to_dict()["spec"]["template"]["spec"].get("volumes") or ()
+            for volume in volumes:
+                ours.pop(volume.get("secret", {}).get("secretName"), None)
+        for name, api in ours.items():
+            self._delete(api, name)
 
     def delete(self, *, timeout_s: float = 180) -> None:
         """Deletes it all and waits until it is gone.
