@@ -38,6 +38,7 @@ LIMITATIONS: Mapping[str, str] = {
     "image": "The local target runs no container: it takes the command, flags, environment and "
     "probes of the Deployment, and leaves its image, init containers, volumes and security context "
     "alone.",
+    "network policy": "The local target has no network of its own, so no NetworkPolicy holds.",
 }
 
 

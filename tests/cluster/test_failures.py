@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import RUN, cable, connected, notebooks_namespace, published_by
+from conftest import RUN, Kubectl, cable, connected, notebooks_namespace, published_by
 
 from helpers.client import PLAIN, Resilience
 from helpers.clusters import patches
 from helpers.clusters.kubernetes import KubernetesCluster
-from helpers.faults import Drill, Fault
+from helpers.faults import Drill, Fault, actions
+from helpers.notebook import wait_until
 
 pytestmark = pytest.mark.timeout(1200)  # a whole notebook is run for the first of them
 
@@ -98,6 +100,10 @@ def test_the_pod_is_shut(survived: dict[str, Any]) -> None:
     assert survived["pod_locks"] == dict.fromkeys(LOCKS, True)
 
 
+def test_the_server_can_open_no_connection(survived: dict[str, Any]) -> None:
+    assert survived["network_policy"] == {"with the policy": "shut", "without it": "open"}
+
+
 def test_nothing_is_left(survived: dict[str, Any]) -> None:
     assert survived["leftovers"] == []
 
@@ -115,6 +121,30 @@ def three(context: str) -> Iterator[KubernetesCluster]:
         cluster.apply(replicas=3, patch=patches.combine(small, patches.pod(tolerations=leave)))
         cluster.wait_until_ready(timeout_s=240)
         yield cluster
+
+
+@own_cluster
+def test_a_port_that_the_policy_does_not_name_is_shut(context: str, kubectl: Kubectl) -> None:
+    with connected(context, "test-policy") as cluster:
+        cluster.apply(replicas=1)
+        cluster.wait_until_ready(timeout_s=240)
+        (pod,) = cluster.pods()
+        actions.inside(cluster, pod, "python3 -u -m http.server 9999 >/tmp/heard 2>&1 &")
+
+        def opens(port: int) -> bool:
+            try:
+                with socket.create_connection((pod.address.rpartition(":")[0], port), timeout=2):
+                    return True
+            except OSError:
+                return False
+
+        def listens() -> bool:  # so that nobody else refuses
+            return "Serving" in actions.inside(cluster, pod, "cat /tmp/heard")
+
+        wait_until(listens, what="a listener on another port", timeout_s=60)
+        assert (opens(8500), opens(8501), opens(9999)) == (True, True, False)
+        kubectl("delete", "networkpolicy", "inception", f"--namespace={cluster.namespace}")
+        wait_until(lambda: opens(9999), what="that port to open", timeout_s=60)
 
 
 @own_cluster
