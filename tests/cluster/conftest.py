@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 import yaml
 from kubernetes import config
 
-from helpers import lessons, runner, settings
+from helpers import settings
 from helpers.clusters.kubernetes import KubernetesCluster, gpus, render
 
 OVERLAY = settings.MANIFESTS / "overlays" / "test-cluster"
@@ -119,19 +119,6 @@ def connected(context: str, prefix: str) -> Iterator[KubernetesCluster]:
         finally:
             cluster.delete()
         assert cluster.leftovers() == []
-
-
-def published_by(number: str, folder: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What a notebook publishes, which is executed in a folder; a failure names cell and error."""
-    (lesson,) = lessons.choose(lessons.find(), number)
-    output = folder / lesson.path.name
-    outcome = runner.run(lesson, output=output, parameters=parameters)
-    if outcome.error is not None:
-        error = outcome.error
-        where = f"{lesson.path.name}, code cell {error['cell']} under “{error['step']}”"
-        pytest.fail(f"{where}: {error['kind']}: {error['message']}\nExecuted: {output}")
-    assert outcome.leftovers == ()
-    return {name: item.value for name, item in outcome.published.items()}
 
 
 @contextmanager

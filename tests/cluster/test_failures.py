@@ -14,7 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import RUN, Kubectl, cable, connected, notebooks_namespace, published_by
+from conftest import RUN, Kubectl, cable, connected, notebooks_namespace
+from notebook_runs import published_by
 
 from helpers.client import PLAIN, Resilience
 from helpers.clusters import patches

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Kubectl, published_by
+from conftest import Kubectl
+from notebook_runs import published_by
 
 from helpers import lessons
 from helpers.clusters.kubernetes import KubernetesCluster

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import notebooks_namespace, published_by
+from conftest import notebooks_namespace
+from notebook_runs import published_by
 
 from helpers import releases, settings
 from helpers.export import export
