@@ -117,6 +117,10 @@ def connected(context: str, prefix: str) -> Iterator[KubernetesCluster]:
         try:
             yield cluster
         finally:
+            # Its pods don't drain: nobody asks them any more, and each test would wait for it.
+            here = Kubectl(context, name)
+            here("delete", "deployments,replicasets", "--all", "--cascade=orphan")
+            here("delete", "pods", "--all", "--now")
             cluster.delete()
         assert cluster.leftovers() == []
 

@@ -218,6 +218,9 @@ class Balanced:
         balancer = Answer(ingress=[Answer(ip=self._ip, hostname=None)])
         return Answer(status=Answer(load_balancer=balancer))
 
+    def list_namespaced_service(self, *args: Any, **options: Any) -> Any:
+        return Answer(items=[self.read_namespaced_service()])
+
 
 @pytest.mark.parametrize(
     ("answers", "address"), [(True, "10.0.0.9:8500"), (False, "a forwarded port")]
@@ -238,6 +241,36 @@ def test_an_address_that_refuses_is_not_out_of_reach() -> None:
         bound.bind(("127.0.0.1", 0))  # and nobody listens
         address = f"127.0.0.1:{bound.getsockname()[1]}"
         assert (forward.reachable(address), forward.routed(address)) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked"),
+    [
+        pytest.param([True, True, False], 3, id="until it takes connections"),
+        pytest.param([False], 1, id="not for one out of reach"),
+    ],
+)
+def test_a_load_balancer_that_refuses_is_waited_for(
+    answers: list[bool], asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nodes' proxies learn of a replica a moment after it is ready."""
+    addresses: list[str] = []
+
+    def refused(address: str) -> bool:
+        addresses.append(address)
+        return answers[len(addresses) - 1]
+
+    monkeypatch.setattr(routes, "refused", refused)
+    routes.Routes(Balanced("10.0.0.9"), "none", "here", []).settle()
+    assert addresses == [f"10.0.0.9:{settings.GRPC_PORT}"] * asked
+
+
+def test_a_load_balancer_that_goes_on_refusing_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(routes, "refused", lambda address: True)
+    monkeypatch.setattr(routes, "_SETTLE_S", 0.2)
+    routes.Routes(Balanced("10.0.0.9"), "none", "here", []).settle()
 
 
 def test_a_name_that_nobody_has_is_out_of_reach() -> None:

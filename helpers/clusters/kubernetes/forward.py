@@ -16,12 +16,12 @@ _TIMEOUT_S = 20
 
 def reachable(address: str, *, timeout_s: float = 2.0) -> bool:
     """Whether something accepts connections at `host:port`."""
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=timeout_s):
-            return True
-    except (OSError, ValueError):
-        return False
+    return _accepts(address, timeout_s) is True
+
+
+def refused(address: str, *, timeout_s: float = 2.0) -> bool:
+    """Whether there is a way to `host:port`, and nobody accepts connections there just now."""
+    return _accepts(address, timeout_s) is False
 
 
 def routed(address: str, *, timeout_s: float = 2.0) -> bool:
@@ -29,14 +29,19 @@ def routed(address: str, *, timeout_s: float = 2.0) -> bool:
 
     A load balancer without ready replicas refuses; an address inside another network is silent.
     """
+    return _accepts(address, timeout_s) is not None
+
+
+def _accepts(address: str, timeout_s: float) -> bool | None:
+    """Whether `host:port` accepts connections; None: there is no way to it."""
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host, int(port)), timeout=timeout_s):
-            return True
+        socket.create_connection((host, int(port)), timeout=timeout_s).close()
     except ConnectionRefusedError:
-        return True
-    except (OSError, ValueError):
         return False
+    except (OSError, ValueError):
+        return None
+    return True
 
 
 class Forward:

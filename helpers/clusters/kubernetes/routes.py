@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from typing import Any
 
 from kubernetes import client
 
 from helpers import settings
 from helpers.clusters.interface import Pod
 from helpers.clusters.kubernetes import render
-from helpers.clusters.kubernetes.forward import Forward, reachable, routed
+from helpers.clusters.kubernetes.forward import Forward, reachable, refused, routed
 from helpers.clusters.kubernetes.problems import translated
 
 _TIMEOUT_S = 30  # of one call of the API
+_SETTLE_S = 10.0
 
 
 class Routes:
@@ -45,15 +48,29 @@ class Routes:
             service = self._core.read_namespaced_service(
                 render.DEPLOYMENT, self._namespace, _request_timeout=_TIMEOUT_S
             )
-        balancer = service.status.load_balancer
-        ingress = (balancer.ingress if balancer else None) or []
-        if ingress:
-            address = f"{ingress[0].ip or ingress[0].hostname}:{port}"
+        address = _balancer(service, port)
+        if address:
             if address not in self._routed:
                 self._routed[address] = routed(address)
             if self._routed[address]:
                 return address
         return self._forwarded(f"service/{render.DEPLOYMENT}", port)
+
+    def settle(self) -> None:
+        """Waits until the load balancer no longer refuses, for a few seconds at most.
+
+        The nodes' proxies learn of the first replica a moment after it is ready.
+        """
+        services = self._core.list_namespaced_service(
+            self._namespace,
+            field_selector=f"metadata.name={render.DEPLOYMENT}",
+            _request_timeout=_TIMEOUT_S,
+        )
+        deadline = time.monotonic() + _SETTLE_S
+        for service in services.items:
+            address = _balancer(service, settings.GRPC_PORT)
+            while address and refused(address) and time.monotonic() < deadline:
+                time.sleep(0.1)
 
     def pods(self, pods: Sequence[Pod]) -> list[str]:
         """`host:port` of each pod's gRPC service: its own, or a forwarded port's."""
@@ -74,3 +91,10 @@ class Routes:
         if known is None or not known.alive:
             self._forwards[key] = Forward(what, port, self._options)
         return self._forwards[key].address
+
+
+def _balancer(service: Any, port: int) -> str:
+    """`host:port` of a Service's load balancer; empty while it has none."""
+    status = service.status.load_balancer
+    ingress = (status.ingress if status else None) or []
+    return f"{ingress[0].ip or ingress[0].hostname}:{port}" if ingress else ""
