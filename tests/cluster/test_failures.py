@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -19,7 +18,7 @@ from notebook_runs import published_by
 
 from helpers.client import PLAIN, Resilience
 from helpers.clusters import patches
-from helpers.clusters.kubernetes import KubernetesCluster
+from helpers.clusters.kubernetes import KubernetesCluster, forward
 from helpers.faults import Drill, Fault, actions
 from helpers.notebook import wait_until
 
@@ -133,11 +132,7 @@ def test_a_port_that_the_policy_does_not_name_is_shut(context: str, kubectl: Kub
         actions.inside(cluster, pod, "python3 -u -m http.server 9999 >/tmp/heard 2>&1 &")
 
         def opens(port: int) -> bool:
-            try:
-                with socket.create_connection((pod.address.rpartition(":")[0], port), timeout=2):
-                    return True
-            except OSError:
-                return False
+            return forward.reachable(f"{pod.address.rpartition(':')[0]}:{port}")
 
         def listens() -> bool:  # so that nobody else refuses
             return "Serving" in actions.inside(cluster, pod, "cat /tmp/heard")

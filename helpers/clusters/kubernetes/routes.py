@@ -16,6 +16,7 @@ from helpers.clusters.kubernetes.problems import translated
 
 _TIMEOUT_S = 30  # of one call of the API
 _SETTLE_S = 10.0
+_READING = f"the Service {render.DEPLOYMENT} can't be read"
 
 
 class Routes:
@@ -43,8 +44,7 @@ class Routes:
         Forwarded where it has no load balancer, or one that is out of reach: inside another
         network, as overlays/gke-gpu asks for.
         """
-        doing = f"the Service {render.DEPLOYMENT} can't be read"
-        with translated(doing, context=self._context):
+        with translated(_READING, context=self._context):
             service = self._core.read_namespaced_service(
                 render.DEPLOYMENT, self._namespace, _request_timeout=_TIMEOUT_S
             )
@@ -61,11 +61,12 @@ class Routes:
 
         The nodes' proxies learn of the first replica a moment after it is ready.
         """
-        services = self._core.list_namespaced_service(
-            self._namespace,
-            field_selector=f"metadata.name={render.DEPLOYMENT}",
-            _request_timeout=_TIMEOUT_S,
-        )
+        with translated(_READING, context=self._context):
+            services = self._core.list_namespaced_service(
+                self._namespace,
+                field_selector=f"metadata.name={render.DEPLOYMENT}",
+                _request_timeout=_TIMEOUT_S,
+            )
         deadline = time.monotonic() + _SETTLE_S
         for service in services.items:
             address = _balancer(service, settings.GRPC_PORT)

@@ -132,8 +132,7 @@ class KubernetesCluster:
                 state = self.progress()
                 if state.done:
                     if state.wanted:
-                        with translated("the Service can't be read", context=self.context):
-                            self._routes.settle()
+                        self._routes.settle()
                     return self.pods()
                 if state.stuck:
                     words, probe = self._last_words(), self._failed_probe()
