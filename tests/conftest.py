@@ -1,8 +1,43 @@
 """What holds for all tests."""
 
 import signal
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and a process hands that
 # on to those that it starts. Some tests press it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Tests that can't run beside each other, by how their names begin.
+TOGETHER = {
+    # What an ended session left belongs to nobody, and whoever cleans up takes it.
+    "this machine's servers": (
+        "tests/notebooks/",
+        "tests/contract/test_local_",
+        "tests/unit/test_cleanup.py",
+    ),
+    # Notebook 10 removes those that it finds.
+    "containers": ("tests/cluster/test_container.py", "tests/cluster/test_notebooks.py"),
+    # With two of two nodes drained there is none left.
+    "nodes": (
+        "tests/cluster/test_failures.py",
+        "tests/cluster/test_components.py::test_a_drained_node",
+    ),
+}
+
+
+class Scheduling(LoadScopeScheduling):
+    """The tests of a file run in one process, since they share what they start."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        groups = (group for group, names in TOGETHER.items() if nodeid.startswith(names))
+        return next(groups, nodeid.partition("::")[0])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Asked where there are several processes. (loadgroup's marks: xdist 3.8 loses them.)"""
+    return Scheduling(config, log)

@@ -15,12 +15,15 @@ from typing import Any
 import pytest
 import yaml
 from kubernetes import config
+from notebook_runs import published_by
 
-from helpers import settings
+from helpers import lessons, settings
 from helpers.clusters.kubernetes import KubernetesCluster, gpus, render
 
+RunNotebook = Callable[..., dict[str, Any]]
 OVERLAY = settings.MANIFESTS / "overlays" / "test-cluster"
 RUN = Path(os.environ.get("CLUSTER_HOME", "/var/tmp/tutorial-cluster"), "run")  # of `up`
+NOTEBOOKS = ("test_failures.py", "test_notebooks.py", "test_rollouts.py")
 NAMESPACES = ("test-", "serving-", "gpus-")  # how those of these tests begin
 
 
@@ -29,19 +32,24 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def whole() -> Iterator[None]:
-    """A cluster in which nothing is broken or left: after these tests, and after some that died.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole notebooks first, or the last process would run one of them alone in the end."""
+    items.sort(key=lambda item: item.path.name not in NOTEBOOKS)
 
-    So one session at a time has a cluster.
-    """
-    if not os.environ.get("KUBECONFIG"):  # the tests of the container need none
-        yield
-        return
-    mend()
-    try:
-        yield
-    finally:
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A cluster in which nothing is broken or left: before these tests, if some have died."""
+    mend_once(session)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """And after them. So one session at a time has a cluster, in as many processes as it likes."""
+    mend_once(session)
+
+
+def mend_once(session: pytest.Session) -> None:
+    """In the process that the others belong to; the tests of the container need no cluster."""
+    if os.environ.get("KUBECONFIG") and not hasattr(session.config, "workerinput"):
         mend()
 
 
@@ -121,8 +129,10 @@ def connected(context: str, prefix: str) -> Iterator[KubernetesCluster]:
             here = Kubectl(context, name)
             here("delete", "deployments,replicasets", "--all", "--cascade=orphan")
             here("delete", "pods", "--all", "--now")
-            cluster.delete()
-        assert cluster.leftovers() == []
+            # That deleting leaves nothing is `test_target`'s subject. Here nobody waits for it, and
+            # when the session ends, `mend` does, for all of them.
+            gone = ("delete", "namespace", name, "--ignore-not-found", "--wait=false")
+            Kubectl(context, "default")(*gone)
 
 
 @contextmanager
@@ -184,3 +194,24 @@ def edited(
     path = tmp_path / "kubeconfig"
     path.write_text(yaml.safe_dump(found))
     return found["contexts"][0]["name"], path
+
+
+@pytest.fixture(scope="module")
+def run(context: str, namespace: str, tmp_path_factory: pytest.TempPathFactory) -> RunNotebook:
+    """`run("04")`: what notebook 04 publishes on the cluster, in the namespace of a module."""
+    found = {lesson.number: lesson for lesson in lessons.find()}
+    models = tmp_path_factory.mktemp("exports") / "models"
+    shared = {"NETWORK": "light", "WEIGHTS": "random", "MODELS": str(models)}
+    shared |= {"TARGET": "kubernetes", "CONTEXT": context, "NAMESPACE": namespace}
+
+    def run_it(number: str, **parameters: Any) -> dict[str, Any]:
+        taken = found[number].parameters
+        known = {name: value for name, value in shared.items() if name in taken}
+        with pytest.MonkeyPatch.context() as patch:
+            # For a notebook that leaves the two to the environment.
+            patch.setenv("TUTORIAL_CONTEXT", context)
+            patch.setenv("TUTORIAL_NAMESPACE", namespace)
+            patch.delenv("DOCKER_HOST", raising=False)  # other tests' containers aren't ours
+            return published_by(number, tmp_path_factory.mktemp("notebook"), known | parameters)
+
+    return run_it

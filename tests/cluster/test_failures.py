@@ -143,6 +143,7 @@ def test_a_port_that_the_policy_does_not_name_is_shut(context: str, kubectl: Kub
         wait_until(lambda: opens(9999), what="that port to open", timeout_s=60)
 
 
+@pytest.mark.alone
 @own_cluster
 def test_requests_go_on_while_the_api_server_is_away(
     three: KubernetesCluster, record_property: Callable[[str, object], None]
@@ -160,6 +161,7 @@ def test_requests_go_on_while_the_api_server_is_away(
     assert dict(fault.lost) == {"plain": 0, "resilient": 0}
 
 
+@pytest.mark.alone
 @own_cluster
 def test_a_node_that_is_cut_off_loses_nothing_to_a_resilient_client(
     three: KubernetesCluster, record_property: Callable[[str, object], None]

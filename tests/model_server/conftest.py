@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import subprocess
@@ -23,13 +24,15 @@ def models() -> Path:
     """The tiny models, made once: this takes 15 s and depends on nothing but the script."""
     made_by = MAKE_MODELS.read_bytes() + version("tensorflow").encode()
     directory = ROOT / "build" / "test-models" / hashlib.sha256(made_by).hexdigest()[:12]
-    if not directory.exists():
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(dir=directory.parent))
-        subprocess.run(
-            [sys.executable, str(MAKE_MODELS), str(unfinished)], check=True, capture_output=True
-        )
-        unfinished.rename(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with (directory.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes may run the tests
+        if not directory.exists():
+            unfinished = Path(tempfile.mkdtemp(dir=directory.parent))
+            subprocess.run(
+                [sys.executable, str(MAKE_MODELS), str(unfinished)], check=True, capture_output=True
+            )
+            unfinished.rename(directory)
     return directory
 
 

@@ -158,6 +158,9 @@ SPEECH = "JSON Parse error: "
         ("/v1/models/photos:predict",
          {"signature_name": "predict_images", "instances": [{"b64": "%"}]}, 400,
          "Unable to base64 decode"),
+        ("/v1/models/photos:predict",  # a "=" too many
+         {"signature_name": "predict_images", "instances": [{"b64": "YWJj="}]}, 400,
+         "Unable to base64 decode"),
         ("/v1/models/photos:predict",
          {"signature_name": "predict_images", "instances": ["a text file"]}, 400,
          "Unknown image file format."),
