@@ -39,7 +39,7 @@ tutorial: $(READY) ## run all notebooks and make one page of them (NOTEBOOKS="01
 	@$(BIN)/python -m helpers.tutorial
 
 test: $(READY) ## run the tests
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadscope
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder
 
 lint: $(READY) ## check how code and notebooks read, and their types
 	$(BIN)/ruff check .

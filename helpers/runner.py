@@ -24,11 +24,11 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from helpers import settings
+from helpers.clusters.link import RUN
 from helpers.lessons import Lesson, read, step_of, tags
 from helpers.notebook import Published, published_items
 
 CELL_TIMEOUT_S = 900  # no cell of ours takes a tenth of it; a hung one must not hang CI
-_MARK = "INCEPTION_TUTORIAL_RUN"  # an environment variable that all processes of a run inherit
 
 # JSON of a cell's place and of its error, as in `results.json`.
 Error = dict[str, Any]
@@ -116,7 +116,7 @@ def run(
     output.parent.mkdir(parents=True, exist_ok=True)
     output.unlink(missing_ok=True)
     log_file = output.with_suffix(".log")
-    mark, start = uuid.uuid4().hex, time.monotonic()
+    mark, start = f"{os.getpid()}-{uuid.uuid4().hex}", time.monotonic()
     error: Error | None = None
     stopped: list[bool] = []  # by an error in a cell that isn't tagged `raises-exception`
     place: Error = {"cell": None, "step": "", "source": ""}
@@ -178,7 +178,7 @@ def _environment(mark: str) -> dict[str, str]:
     path = os.pathsep.join(filter(None, [str(settings.ROOT), os.environ.get("PYTHONPATH")]))
     # A user's MPLBACKEND=Agg would leave the pages without pictures.
     backend = "module://matplotlib_inline.backend_inline"
-    return dict(os.environ) | {_MARK: mark, "PYTHONPATH": path, "MPLBACKEND": backend}
+    return dict(os.environ) | {RUN: mark, "PYTHONPATH": path, "MPLBACKEND": backend}
 
 
 def _remove_markers(output: Path) -> None:
@@ -202,7 +202,7 @@ def _marked(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+            if process.environ().get(RUN) == mark and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (psutil.Error, OSError):
             continue  # it ended, or is somebody else's

@@ -1,10 +1,13 @@
 """What holds for all tests."""
 
+import os
 import signal
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+from helpers.clusters.link import RUN
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and a process hands that
 # on to those that it starts. Some tests press it.
@@ -12,14 +15,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# What these tests leave behind, and what they clean up, is theirs, and not of those beside them.
+os.environ[RUN] = f"{os.getpid()}-tests"
+
+# The longest first, where several processes share the tests.
+LONGEST = (
+    "tests/notebooks/",
+    *(f"tests/cluster/test_{name}.py" for name in ("failures", "notebooks", "rollouts")),
+)
 # Tests that can't run beside each other, by how their names begin.
 TOGETHER = {
-    # What an ended session left belongs to nobody, and whoever cleans up takes it.
-    "this machine's servers": (
-        "tests/notebooks/",
-        "tests/contract/test_local_",
-        "tests/unit/test_cleanup.py",
-    ),
     # Notebook 10 removes those that it finds.
     "containers": ("tests/cluster/test_container.py", "tests/cluster/test_notebooks.py"),
     # With two of two nodes drained there is none left.
@@ -28,6 +33,12 @@ TOGETHER = {
         "tests/cluster/test_components.py::test_a_drained_node",
     ),
 }
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Else a process might run the last of them alone in the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 class Scheduling(LoadScopeScheduling):

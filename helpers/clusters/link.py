@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,6 +21,9 @@ from helpers import settings
 from helpers.clusters.schema import shown
 from helpers.errors import ClusterError
 
+# In the environment of all that a run of `make tutorial` starts: the number of the process that
+# runs it, a dash, and what tells its notebooks apart.
+RUN = "INCEPTION_TUTORIAL_RUN"
 _CLOSE_S = 20.0  # the supervisor gives its replicas 10 s
 
 
@@ -180,11 +184,22 @@ def _claim(logs: Path) -> tuple[Path, TextIO]:
 
 
 def marked(name: str) -> list[tuple[psutil.Process, int]]:
-    """This user's processes that carry a mark in their environment, with the mark's number."""
+    """This user's processes that carry a mark in their environment, with the mark's number.
+
+    Those of another run that goes on are left out: that run ends what its notebooks leave.
+    """
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError, ValueError):
-            mark = process.environ().get(name)
-            if mark and process.status() != psutil.STATUS_ZOMBIE:
+            environment = process.environ()
+            mark = environment.get(name)
+            if mark and process.status() != psutil.STATUS_ZOMBIE and not _others(environment):
                 found.append((process, int(mark)))
     return found
+
+
+def _others(environment: Mapping[str, str]) -> bool:
+    run = environment.get(RUN)
+    if not run or run == os.environ.get(RUN):
+        return False
+    return psutil.pid_exists(int(run.partition("-")[0]))

@@ -23,18 +23,12 @@ from helpers.clusters.kubernetes import KubernetesCluster, gpus, render
 RunNotebook = Callable[..., dict[str, Any]]
 OVERLAY = settings.MANIFESTS / "overlays" / "test-cluster"
 RUN = Path(os.environ.get("CLUSTER_HOME", "/var/tmp/tutorial-cluster"), "run")  # of `up`
-NOTEBOOKS = ("test_failures.py", "test_notebooks.py", "test_rollouts.py")
 NAMESPACES = ("test-", "serving-", "gpus-")  # how those of these tests begin
 
 
 def pytest_configure() -> None:
     """SIGTERM ends the tests as Ctrl-C does: what they broke is mended first."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole notebooks first, or the last process would run one of them alone in the end."""
-    items.sort(key=lambda item: item.path.name not in NOTEBOOKS)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

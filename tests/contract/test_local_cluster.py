@@ -24,6 +24,7 @@ import yaml
 
 from helpers import settings
 from helpers.clusters import Pod, connect, metrics, supervisor
+from helpers.clusters.link import RUN
 from helpers.clusters.local import LocalCluster
 from helpers.errors import ClusterError, ManifestError, NotReadyError, SetupError
 
@@ -337,20 +338,40 @@ def test_nothing_is_left_after_delete(two: LocalCluster) -> None:
     assert two.leftovers() == []
 
 
-def test_what_an_ended_session_left_behind_is_found_and_deleted(two: LocalCluster) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.getpid())"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    mark = {supervisor.MARK: ended.stdout.strip()}
-    program = [sys.executable, "-c", "import signal; signal.pause()"]
-    with subprocess.Popen(program, env=os.environ | mark) as orphan:
+@pytest.fixture
+def ended() -> int:
+    """The number of a process that has ended."""
+    program = [sys.executable, "-c", "import os; print(os.getpid())"]
+    return int(subprocess.run(program, capture_output=True, text=True, check=True).stdout)
+
+
+ASLEEP = [sys.executable, "-c", "import signal; signal.pause()"]
+
+
+def test_what_an_ended_session_left_behind_is_found_and_deleted(
+    two: LocalCluster, ended: int
+) -> None:
+    mark = {supervisor.MARK: str(ended)}
+    with subprocess.Popen(ASLEEP, env=os.environ | mark) as orphan:
         until(lambda: any(f"process {orphan.pid}:" in line for line in two.leftovers()))
         two.delete()
         assert not running(orphan.pid)
     assert two.leftovers() == []
+
+
+def test_what_a_run_left_that_goes_on_is_that_runs(two: LocalCluster, ended: int) -> None:
+    """As when two people run `make tutorial` on one machine."""
+    runs = {"going on": f"{os.getppid()}-other", "ended": f"{ended}-other"}
+    mark = os.environ | {supervisor.MARK: str(ended)}
+    with (
+        subprocess.Popen(ASLEEP, env=mark | {RUN: runs["going on"]}) as theirs,
+        subprocess.Popen(ASLEEP, env=mark | {RUN: runs["ended"]}) as nobodys,
+    ):
+        until(lambda: any(f"process {nobodys.pid}:" in line for line in two.leftovers()))
+        assert not any(f"process {theirs.pid}:" in line for line in two.leftovers())
+        two.delete()
+        assert (running(theirs.pid), running(nobodys.pid)) == (True, False)
+        theirs.kill()
 
 
 def test_scaling_needs_something_applied(two: LocalCluster) -> None:
