@@ -5,14 +5,20 @@ It serves the light network, and has the cluster to itself: it measures.
 
 from __future__ import annotations
 
+import statistics
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import RunNotebook
+from conftest import RunNotebook, connected
+
+from helpers.clusters import loadtest, patches
 
 pytestmark = pytest.mark.alone
 
+LEAST = 3.6
+ONE_CORE = ("--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=1")
 MILLICORES = 100  # four replicas together take less than half a core from whatever else is going on
 
 
@@ -37,12 +43,31 @@ def test_a_headless_service_gives_every_pod_its_share(scaled: dict[str, Any]) ->
     assert scaled["round_robin_imbalance"] < 0.1
 
 
-def test_four_replicas_are_nearly_four_times_as_fast(scaled: dict[str, Any]) -> None:
+def speedup(context: str) -> float:
+    """The same by hand: images a second of four replicas over those of one, one first."""
+    share = {"cpu": f"{MILLICORES}m"}
+    patch = patches.container(resources={"requests": share, "limits": share})
+    rates = []
+    with connected(context, "test-scaling") as cluster:
+        cluster.apply(replicas=1, args=ONE_CORE, patch=patch)
+        for replicas in (1, 4):
+            cluster.scale(replicas)
+            cluster.wait_until_ready(timeout_s=300)
+            result = loadtest.run(cluster, concurrency=8 * replicas, duration_s=20)
+            assert result.problems == ()
+            rates.append(result.summary.images_per_s)
+    return rates[1] / rates[0]
+
+
+def test_four_replicas_are_nearly_four_times_as_fast(
+    scaled: dict[str, Any], context: str, record_property: Callable[[str, object], None]
+) -> None:
     assert scaled["generator_problems"] == 0
-    # Missed is what its interval says is missed, as in `make bench`: the machine is shared.
-    low, high = scaled["speedup_interval"]
-    assert low > 2
-    assert high >= 3.6
+    measured = [scaled["speedup"]]
+    if measured[0] < LEAST:  # or a shared machine has changed its speed: the median of three counts
+        measured += [speedup(context), speedup(context)]
+    record_property("speedup", str(measured))
+    assert statistics.median(measured) >= LEAST, measured
 
 
 def test_the_autoscaler_follows_the_load_up_and_down(scaled: dict[str, Any]) -> None:
