@@ -38,8 +38,11 @@ lab: $(READY) ## open the notebooks in JupyterLab
 tutorial: $(READY) ## run all notebooks and make one page of them (NOTEBOOKS="01 02" runs some)
 	@$(BIN)/python -m helpers.tutorial
 
-test: $(READY) ## run the tests
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder
+test: $(READY) ## run the tests: in two processes, then what needs the machine to itself
+	@status=0; \
+	  $(BIN)/python -m pytest -m "not alone" --numprocesses=2 --dist=loadscope --no-loadscope-reorder || status=$$?; \
+	  $(BIN)/python -m pytest -m alone || status=$$?; \
+	  exit $$status
 
 lint: $(READY) ## check how code and notebooks read, and their types
 	$(BIN)/ruff check .

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from conftest import RunNotebook
 
-# A whole notebook is run for the first of them.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+# A whole notebook is run for the first of them, at a rate that it chose on an idle machine.
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
