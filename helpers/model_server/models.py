@@ -36,6 +36,7 @@ from helpers.model_server.status import (
 )
 
 log = logging.getLogger("model_server")
+_LOOK_S = 0.1  # between looks at whether a version that is awaited has failed for the first time
 
 
 class State(enum.IntEnum):
@@ -191,8 +192,10 @@ class Models:
         failed: list[Version] = []
         for name in names:
             tasks = [v.task for v in self._versions[name].values() if v.task is not None]
-            while tasks and not self._available(name):
-                _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            while tasks and self._lacks_something(name):
+                _, pending = await asyncio.wait(
+                    tasks, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED
+                )
                 tasks = list(pending)
             if not self._available(name):
                 failed += self._versions[name].values()
@@ -200,6 +203,15 @@ class Models:
             listed = ", ".join(f"{{Servable: {v} due to error: {v.error}}}" for v in failed)
             text = f"{len(failed)} servable(s) did not become available: {{{listed}}}"
             raise StatusError(Code.UNKNOWN, text)
+
+    def _lacks_something(self, name: str) -> bool:
+        """Whether it has no version yet, or one that a label names has still to be loaded.
+
+        The original waits for one version only, so that labels are a race among the others.
+        """
+        available, labels = self._available(name), self._configs[name].version_labels
+        coming = {n for n, version in self._versions[name].items() if version.error is None}
+        return not available or bool(coming.intersection(labels.values()) - available.keys())
 
     def _set_labels(self) -> None:
         labels: dict[str, dict[str, int]] = {}

@@ -238,6 +238,17 @@ def test_a_reload_that_makes_no_sense_is_refused(server: Server, text: str, mess
     assert (code, message in details) == ("INVALID_ARGUMENT", True), details
 
 
+def test_a_label_waits_for_its_version_even_if_it_is_the_last_to_load(
+    listed: tuple[Server, Path], models: Path
+) -> None:
+    """After the start they load one by one, the newest first."""
+    server, _ = listed
+    every = "model_version_policy { all {} } version_labels { key: 'stable' value: 1 }"
+    reload(server, listed_model(models, every).replace('"half" base', '"another" base'))
+    sent = request("another", {"x": tensor([[4.0]], "float32")}, label="stable")
+    assert list(server.predict(sent).outputs["y"].float_val) == [3.0]
+
+
 def test_a_label_of_a_missing_version_stops_the_start(models: Path, tmp_path: Path) -> None:
     file = config_file(
         tmp_path / "models.config", {"half": models / "half"},
