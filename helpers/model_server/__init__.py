@@ -9,7 +9,8 @@ messages and metrics. Read it in this order:
     servable    one version of one model, loaded: arrays in, arrays out; tflite: the same for TFLite
     batching    requests of all connections become batches
     loading     from a directory to a model with its queues
-    sources     which versions should be served; models: how they come, change and go
+    sources     which versions should be served; version: one of them, and its states
+    models      how they come, change and go
     warmup      requests recorded with a model, run before it serves
     inference   Predict, Classify, Regress, MultiInference, metadata and status, with examples
     grpc_api    ... over gRPC

@@ -14,8 +14,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import dataclasses
-import enum
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -34,38 +32,10 @@ from helpers.model_server.status import (
     invalid,
     not_found,
 )
+from helpers.model_server.version import State, Version
 
 log = logging.getLogger("model_server")
 _LOOK_S = 0.1  # between looks at whether a version that is awaited has failed for the first time
-
-
-class State(enum.IntEnum):
-    """ModelVersionStatus.State of get_model_status.proto."""
-
-    START = 10
-    LOADING = 20
-    AVAILABLE = 30
-    UNLOADING = 40
-    END = 50
-
-
-@dataclasses.dataclass(eq=False)
-class Version:
-    """One version of a model, from the day it is found. Its last state is kept, as the error is."""
-
-    name: str
-    number: int
-    path: Path
-    state: State = State.START
-    error: StatusError | None = None
-    model: Model | None = None
-    in_flight: int = 0
-    wanted: bool = True
-    task: asyncio.Task[None] | None = None
-    idle: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
-
-    def __str__(self) -> str:
-        return f"{{name: {self.name} version: {self.number}}}"
 
 
 class Models:

@@ -1,0 +1,40 @@
+"""One version of one model, and the states that it goes through."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import enum
+from pathlib import Path
+
+from helpers.model_server.loading import Model
+from helpers.model_server.status import StatusError
+
+
+class State(enum.IntEnum):
+    """ModelVersionStatus.State of get_model_status.proto."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclasses.dataclass(eq=False)
+class Version:
+    """One version of a model, from the day it is found. Its last state is kept, as the error is."""
+
+    name: str
+    number: int
+    path: Path
+    state: State = State.START
+    error: StatusError | None = None
+    model: Model | None = None
+    in_flight: int = 0
+    wanted: bool = True
+    task: asyncio.Task[None] | None = None
+    idle: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+
+    def __str__(self) -> str:
+        return f"{{name: {self.name} version: {self.number}}}"
