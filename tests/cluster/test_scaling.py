@@ -63,11 +63,14 @@ def test_four_replicas_are_nearly_four_times_as_fast(
     scaled: dict[str, Any], context: str, record_property: Callable[[str, object], None]
 ) -> None:
     assert scaled["generator_problems"] == 0
-    measured = [scaled["speedup"]]
-    if measured[0] < LEAST:  # or a shared machine has changed its speed: the median of three counts
+    measured, (low, high) = [scaled["speedup"]], scaled["speedup_interval"]
+    assert low > 2
+    # As in `make bench`, missed is what the interval says is missed. Or a shared machine has
+    # changed its speed meanwhile: then the median of three counts.
+    if high < LEAST:
         measured += [speedup(context), speedup(context)]
+        assert statistics.median(measured) >= LEAST, measured
     record_property("speedup", str(measured))
-    assert statistics.median(measured) >= LEAST, measured
 
 
 def test_the_autoscaler_follows_the_load_up_and_down(scaled: dict[str, Any]) -> None:
