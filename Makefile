@@ -36,7 +36,7 @@ lab: $(READY) ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 tutorial: $(READY) ## run all notebooks and make one page of them (NOTEBOOKS="01 02" runs some)
-	@$(BIN)/python -m helpers.tutorial
+	@$(BIN)/python -m helpers.book.tutorial
 
 test: $(READY) ## run the tests: in two processes, then what needs the machine to itself
 	@status=0; \
@@ -73,7 +73,7 @@ cluster-down: ## remove that Kubernetes, and the container engine if ours (what 
 	@echo "cluster-down: nothing of it is left"
 
 strip: $(READY) ## remove the outputs from the notebooks before a commit
-	$(BIN)/python -m helpers.tutorial --strip
+	$(BIN)/python -m helpers.book.tutorial --strip
 
 lock: $(READY) ## write the locks anew, from pyproject.toml and serving/model-server.in
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \

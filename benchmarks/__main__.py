@@ -25,9 +25,10 @@ from benchmarks import (
     nothing,
     serving,
 )
-from helpers import machine, results, settings
+from helpers import machine, settings
 from helpers.errors import TutorialError
-from helpers.results import Result
+from helpers.load import results
+from helpers.load.results import Result
 
 
 @dataclass(frozen=True)

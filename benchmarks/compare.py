@@ -9,9 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from helpers import results
 from helpers.errors import TutorialError
-from helpers.results import Difference
+from helpers.load import results
+from helpers.load.results import Difference
 
 
 def table(differences: list[Difference]) -> str:

@@ -24,8 +24,10 @@ import numpy as np
 from benchmarks import go_tools
 from benchmarks.model import light_model
 from benchmarks.serving import model_server
-from helpers import load, photos, protos, results, stats
-from helpers.results import Figure, Result
+from helpers import load, photos, stats
+from helpers.client import protos
+from helpers.load import results
+from helpers.load.results import Figure, Result
 
 GOALS = {"images_per_s": 0.03, "p50_ms": 0.05, "p99_ms": 0.10}  # how far apart, at most
 _WARMUP_S = 0.5

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import argparse
 
-from helpers import results, settings, stats
+from helpers import settings, stats
 from helpers.export import export, speed
-from helpers.results import Figure, Result
+from helpers.load import results
+from helpers.load.results import Figure, Result
 
 GOALS = {"amx": 2.9, "avx2": 1.2}  # by class of processor; others have none
 

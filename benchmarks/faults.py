@@ -3,7 +3,7 @@
     python -m benchmarks.faults
 
 Each fault is decided by counting requests or computed from their due times, so that what has to
-come out is known beforehand: `helpers/faulty_server.py`. So a figure that has a goal needs no
+come out is known beforehand: `helpers/load/faulty_server.py`. So a figure that has a goal needs no
 confidence interval: nothing in it is drawn by chance, and it is judged as it is.
 """
 
@@ -13,9 +13,10 @@ import argparse
 
 import numpy as np
 
-from helpers import load, results
-from helpers.faulty_server import faulty_server
-from helpers.results import Figure, Result
+from helpers import load
+from helpers.load import results
+from helpers.load.faulty_server import faulty_server
+from helpers.load.results import Figure, Result
 
 # A bucket of the histogram is at most 1/1024 as wide as what it holds.
 PRECISION = 1 / 1024

@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.null_server import null_server
-from helpers import load, machine, results
-from helpers.results import Figure, Result
+from helpers import load, machine
+from helpers.load import results
+from helpers.load.results import Figure, Result
 
 GOAL_GROWTH_MIB = 4.0  # of memory over all the requests: what a buffer may take, and no more
 MOST_PROCESSES = 4

@@ -21,9 +21,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-from helpers import load, photos, protos, results, settings, stats
-from helpers.faulty_server import faulty_server
-from helpers.results import Figure, Result
+from helpers import load, photos, settings, stats
+from helpers.client import protos
+from helpers.load import results
+from helpers.load.faulty_server import faulty_server
+from helpers.load.results import Figure, Result
 
 GOAL_US = 150.0
 SERVICE_S = 0.05

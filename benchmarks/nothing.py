@@ -18,8 +18,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.serving import Server, _rate, model_server
-from helpers import load, photos, results, settings, stats
-from helpers.results import Figure, Result
+from helpers import load, photos, settings, stats
+from helpers.load import results
+from helpers.load.results import Figure, Result
 
 MODELS = settings.ROOT / "build" / "models-nothing"
 _EXPORT = """

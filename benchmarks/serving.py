@@ -23,9 +23,10 @@ from typing import Any
 import psutil
 
 from benchmarks.model import MODELS, InProcess, Speed, in_process
-from helpers import load, photos, results, settings, stats
+from helpers import load, photos, settings, stats
 from helpers.client import Classifier
-from helpers.results import Figure, Result
+from helpers.load import results
+from helpers.load.results import Figure, Result
 
 GOALS = {"inception_v3": 0.97, "light": 0.85}  # of the images a second in process, many at a time
 ADDED_GOAL_MS = 2.0  # to one request at a time

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from helpers.clusters.link import RUN
+from helpers.clusters.local.supervisor_client import RUN
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and a process hands that
 # on to those that it starts. Some tests press it.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from helpers import lessons, runner
+from helpers.book import lessons, runner
 
 
 def published_by(number: str, folder: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:

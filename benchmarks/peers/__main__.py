@@ -11,7 +11,7 @@ import argparse
 
 from benchmarks.peers import table
 from benchmarks.peers.rounds import NAMES, Turns
-from helpers import results
+from helpers.load import results
 
 
 def main() -> None:

@@ -21,10 +21,11 @@ from benchmarks.peers import environments, http_load
 from benchmarks.peers.alone import FAST, IN_PROCESS
 from benchmarks.peers.servers import SERVERS, Answer, Running, running
 from benchmarks.peers.table import OPENVINO
-from helpers import load, photos, results, settings
+from helpers import load, photos, settings
 from helpers.errors import ExportError, LoadError, ServingError, SetupError
+from helpers.load import results
+from helpers.load.results import Figure, RecordedRun, Result
 from helpers.photos import FOLDER as PHOTOS
-from helpers.results import Figure, RecordedRun, Result
 
 CONCURRENCY, BATCH = 64, 16
 WARMUP_S = {"light": 3.0, "inception_v3": 8.0}

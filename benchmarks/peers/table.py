@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from benchmarks.peers.alone import FAST, IN_PROCESS
 from helpers import stats
-from helpers.results import Figure, RecordedRun, Result
+from helpers.load.results import Figure, RecordedRun, Result
 
 OPENVINO = "in process, OpenVINO"
 TOLERANCE = 1e-4  # of the best score: some write fewer digits than others

@@ -24,9 +24,9 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from helpers import settings
-from helpers.clusters.link import RUN
-from helpers.lessons import Lesson, read, step_of, tags
-from helpers.notebook import Published, published_items
+from helpers.book.lessons import Lesson, read, step_of, tags
+from helpers.clusters.local.supervisor_client import RUN
+from helpers.lab.notebook import Published, published_items
 
 CELL_TIMEOUT_S = 900  # no cell of ours takes a tenth of it; a hung one must not hang CI
 

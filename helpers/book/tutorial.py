@@ -26,11 +26,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from helpers import lessons, machine, runner, settings, site
+from helpers import machine, settings
+from helpers.book import lessons, runner, site
+from helpers.book.lessons import Lesson
+from helpers.book.runner import Outcome
 from helpers.errors import TutorialError
-from helpers.lessons import Lesson
-from helpers.notebook import Published
-from helpers.runner import Outcome
+from helpers.lab.notebook import Published
 
 SCHEMA = "inception-tutorial-results/1"
 OUTPUT = settings.BUILD / "tutorial"
@@ -236,7 +237,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 def main(arguments: Sequence[str] | None = None, *, environ: Mapping[str, str] = os.environ) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m helpers.tutorial", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m helpers.book.tutorial", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--strip", action="store_true", help="only remove outputs, in place")
     parser.add_argument("--notebooks", type=Path, default=settings.NOTEBOOKS, metavar="FOLDER")

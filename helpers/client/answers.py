@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass
 
-from helpers import protos, settings
+from helpers import settings
+from helpers.client import protos
 from helpers.errors import ServingError
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import grpc
 
-from helpers import protos, settings
+from helpers import settings
+from helpers.client import protos
 from helpers.client.answers import ModelVersion, Prediction, predictions, versions
 from helpers.client.questions import POLL_S, HasBytes, Settings, Waiting
 from helpers.client.resilience import Hedge, Resilience

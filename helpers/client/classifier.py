@@ -5,19 +5,20 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 import grpc
 
-from helpers import protos, settings
+from helpers import settings
+from helpers.client import protos
 from helpers.client.answers import ModelVersion, Prediction, predictions, versions
 from helpers.client.questions import POLL_S, HasBytes, Settings, Waiting
 from helpers.client.resilience import Resilience
+from helpers.closing import Closing
 from helpers.errors import DeadlineError, ServerUnavailableError
 
 
-class Classifier:
+class Classifier(Closing):
     """Asks a model server, or several, what is in a photo. Close it, or use it in a `with`.
 
     Safe to use from several threads at once.
@@ -129,14 +130,3 @@ class Classifier:
         """Closes the connections. Requests on their way are given up."""
         for channel in self._channels:
             channel.close()
-
-    def __enter__(self) -> Classifier:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

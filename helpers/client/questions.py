@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from helpers import addresses, protos
-from helpers.client import rpc
+from helpers.client import addresses, protos, rpc
 from helpers.client.answers import ModelVersion
 from helpers.client.resilience import Resilience
 from helpers.errors import (

@@ -5,10 +5,11 @@
         cluster.wait_until_ready()
         …  # ask cluster.load_balancer
 
-`interface` says what every target offers. `local` keeps that promise with processes:
-`manifest` reads the Deployment (`schema` checks it), `arguments` makes command lines of it, and a
-`supervisor` process (talked to through `link`) starts each `replica`, asks its `probes` and
-forwards connections (`proxy`). `diagnosis` finds the words when one doesn't become ready.
+`interface` says what every target offers; `local` does it with processes and `kubernetes` with
+pods. Both read the same manifests: `manifest` reads a Deployment (`schema` checks it, `patches`
+change it) and `arguments` makes command lines of it. `diagnosis` finds the words when a replica
+doesn't become ready, `loadtest` sends load from where the replicas are, `gke` rents a cluster, and
+`cleanup` finds what any of them left.
 """
 
 from __future__ import annotations

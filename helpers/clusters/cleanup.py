@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from helpers import container, settings
+from helpers.closing import Closing
 from helpers.clusters import connect, gke
 from helpers.clusters.interface import Cluster
 from helpers.errors import ClusterError, SetupError
@@ -37,7 +37,7 @@ class Place:
     skipped: str = ""
 
 
-class Places:
+class Places(Closing):
     """All places where a notebook can have left something; a context manager.
 
     What carries the tutorial's mark is found, and nothing else. On this machine the servers of a
@@ -105,17 +105,6 @@ class Places:
 
     def __iter__(self) -> Iterator[Place]:
         return iter(self.places)
-
-    def __enter__(self) -> Places:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _this_machine(self) -> Place:
         cluster = connect("local")

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from helpers import settings
 from helpers.errors import ClusterError, SetupError
+from helpers.planning import PRICES
 
 NAME = "inception-tutorial"  # contexts.txt lists the contexts of clusters of this name
 MACHINE = "g2-standard-4"  # four processors, 16 GB of memory and one L4
-PRICES = settings.ROOT / "helpers" / "data" / "prices.json"
 # US dollars an hour: GKE's fee for managing a cluster, cloud.google.com/kubernetes-engine/pricing.
 CLUSTER_USD = 0.10
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.request import urlopen
 
@@ -16,6 +15,7 @@ from python_on_whales import DockerException
 from python_on_whales import exceptions as docker_exceptions
 
 from helpers import settings
+from helpers.closing import Closing
 from helpers.container import engine
 from helpers.container.images import IMAGE, MODEL_IMAGE, inspect
 from helpers.errors import ContainerError, NotReadyError
@@ -25,7 +25,7 @@ NOBODY = "65532:65532"  # as in serving/Dockerfile and in the manifests
 _TARGET = f"{settings.CONTAINER_MODELS}/{settings.MODEL_NAME}"
 
 
-class ModelVolume:
+class ModelVolume(Closing):
     """A volume with the models of a model image, copied there as an init container does it.
 
     A context manager that removes it. `copied_s` says how long the copy took, in seconds.
@@ -57,19 +57,8 @@ class ModelVolume:
         with contextlib.suppress(docker_exceptions.NoSuchVolume):
             self.volume.remove()
 
-    def __enter__(self) -> ModelVolume:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class Container:
+class Container(Closing):
     """A running container of a serving image; a context manager that removes it.
 
     Args:
@@ -176,17 +165,6 @@ class Container:
         """Stops and removes it. May be called again."""
         with contextlib.suppress(docker_exceptions.NoSuchContainer):
             self._container.remove(force=True, volumes=True)
-
-    def __enter__(self) -> Container:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _serves(self, version: int | None) -> bool:
         """Whether the server says AVAILABLE: its 200 alone may mean that it still loads."""

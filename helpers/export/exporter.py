@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from helpers.errors import ExportError
-from helpers.processor import processor_class
+from helpers.machine.processor import processor_class
 from helpers.settings import MODEL_NAME, SEED
 
 from . import weights as weights_

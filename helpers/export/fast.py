@@ -14,7 +14,7 @@ from pathlib import Path
 
 from helpers import photos
 from helpers.errors import ExportError
-from helpers.processor import BFLOAT16_CLASSES
+from helpers.machine.processor import BFLOAT16_CLASSES
 from helpers.settings import (
     CENTRAL_CROP,
     CLASSES_OUTPUT,

@@ -31,8 +31,8 @@ class Export:
         weights: `imagenet`, `random`, or the path of the file they were read from.
         seed: of random weights; no meaning for others.
         weights_sha256: of the weights file; empty for random ones.
-        processor: the class of processor (`helpers.processor`) that the fast form was made for;
-            empty for the plain one, which is the same everywhere.
+        processor: the class of processor that the fast form was made for, as `machine.processor`
+            names it; empty for the plain one, which is the same everywhere.
         measures: what was done to the graph to make it fast, by name.
         environment: variables that the *server's* process needs to reach the form's speed.
             Nothing breaks without them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from helpers import labels
+from helpers.photos import labels
 from helpers.settings import (
     CENTRAL_CROP,
     CLASSES_OUTPUT,

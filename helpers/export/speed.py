@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from helpers import photos as sample_photos
 from helpers.errors import ExportError
-from helpers.processor import processor_class
+from helpers.machine.processor import processor_class
 from helpers.settings import ROOT
 
 from .record import Export

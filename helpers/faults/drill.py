@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from helpers import photos, traffic
+from helpers import photos
 from helpers.client import Resilience
 from helpers.clusters import Cluster, Pods
 from helpers.errors import ClusterError, LoadError
-from helpers.traffic import Flow
+from helpers.load import traffic
+from helpers.load.traffic import Flow
 
 _LOOK_S = 0.25  # how often the replicas are looked at
 _CALM_S = 1.0  # of requests that are all answered in time: the fault is over for the clients

@@ -14,17 +14,17 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from types import TracebackType
 
 from helpers import settings
+from helpers.closing import Closing
 from helpers.errors import LoadError
-from helpers.lines import Lines
+from helpers.load.child_output import ChildOutput
 
 _START_S = 60.0  # for a Python process to start on a busy machine
 _ANSWER_S = 10.0  # for one that runs to do what it is told
 
 
-class Wire:
+class Wire(Closing):
     """Proxies, one for each address, whose network gets worse when it is told to.
 
     Args:
@@ -43,7 +43,7 @@ class Wire:
             start_new_session=True,
         )
         assert self._process.stdout is not None
-        self._lines = Lines(self._process.stdout)
+        self._lines = ChildOutput(self._process.stdout)
         self.addresses: list[str] = json.loads(self._line("start", _START_S))
 
     def set(self, *, delay_s: float = 0.0, loss: float = 0.0, cut: bool = False) -> None:
@@ -95,14 +95,3 @@ class Wire:
             cause=cause,
             next_step="Make another; is the machine very busy?",
         )
-
-    def __enter__(self) -> Wire:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -28,7 +28,7 @@ import yaml
 from helpers import settings
 from helpers.export import weights
 from helpers.machine import GIB, usable_cores, version
-from helpers.processor import processor_class
+from helpers.machine.processor import processor_class
 
 OK, MISSING, WARNING = "OK", "missing", "warning"
 TARGETS = ("local", "kubernetes")

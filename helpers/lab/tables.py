@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 if TYPE_CHECKING:
-    from helpers.capacity import Cost
     from helpers.load import Search
-    from helpers.results import Result
+    from helpers.load.results import Result
+    from helpers.planning.capacity import Cost
     from helpers.stats import Summary
 
 

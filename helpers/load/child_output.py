@@ -10,7 +10,7 @@ from typing import IO
 _BLOCK = 1 << 16
 
 
-class Lines:
+class ChildOutput:
     """The lines of a pipe, which nobody else reads from.
 
     Args:

@@ -22,7 +22,8 @@ from typing import Any
 
 import grpc
 
-from helpers import protos, settings
+from helpers import settings
+from helpers.client import protos
 from helpers.errors import LoadError
 
 
@@ -126,7 +127,7 @@ def faulty_server(**faults: Any) -> Iterator[str]:
         LoadError: it didn't start.
     """
     plan = json.dumps(asdict(Faults(**faults)))
-    command = [sys.executable, "-m", "helpers.faulty_server", plan]
+    command = [sys.executable, "-m", "helpers.load.faulty_server", plan]
     with subprocess.Popen(
         command, cwd=settings.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

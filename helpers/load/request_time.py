@@ -138,7 +138,7 @@ def decoding_share(version: Path, *, batch: int = 4) -> float:
     """
     with tempfile.TemporaryFile("w+") as errors:
         done = subprocess.run(
-            [sys.executable, "-m", "helpers.breakdown", str(version), str(batch)],
+            [sys.executable, "-m", "helpers.load.request_time", str(version), str(batch)],
             cwd=settings.ROOT,
             stdout=subprocess.PIPE,
             stderr=errors,

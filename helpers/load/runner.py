@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from helpers import protos, settings, stats
+from helpers import settings, stats
+from helpers.client import protos
 from helpers.errors import LoadError, ServerUnavailableError
-from helpers.lines import Lines
+from helpers.load.child_output import ChildOutput
 from helpers.load.run import Generator, Run
 
 _START_S = 60.0  # for a Python process to start on a busy machine
@@ -143,7 +144,7 @@ class _Child:
             )
         assert self._process.stdout is not None
         self.output = self._process.stdout
-        self._lines = Lines(self.output)
+        self._lines = ChildOutput(self.output)
 
     def __enter__(self) -> _Child:
         return self

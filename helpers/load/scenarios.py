@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from helpers import addresses, protos, settings, stats
+from helpers import settings, stats
+from helpers.client import addresses, protos
 from helpers.errors import LoadError
 from helpers.load import schedule
 from helpers.load.run import Run

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from helpers.processor import processor_class
+from helpers.machine.processor import processor_class
 
 GIB = 2**30
 _TOLD = ("tensorflow", "keras", "grpcio", "numpy", "papermill", "tensorflow-serving-api")

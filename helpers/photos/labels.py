@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-FILE = Path(__file__).parent / "data" / "imagenet_labels.txt"  # CREDITS.md beside it: the source
+FILE = Path(__file__).parent / "imagenet_labels.txt"  # CREDITS.md beside it: the source
 
 
 @lru_cache(maxsize=1)

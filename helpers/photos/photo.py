@@ -18,12 +18,12 @@ from PIL import Image, UnidentifiedImageError
 
 from helpers.errors import PhotoError
 
-FOLDER = Path(__file__).parent / "data" / "photos"
+FOLDER = Path(__file__).parent / "samples"
 MAX_PIXELS = 40_000_000  # a larger picture costs a server 120 MB just to decode
 _SHOWN_WIDTH = 320  # pixels in Jupyter, where the photo is an illustration
 _THUMBNAIL_HEIGHT = 120
 
-# name, title, credit, licence: helpers/data/photos/CREDITS.md says where each comes from.
+# name, title, credit, licence: helpers/photos/samples/CREDITS.md says where each comes from.
 _SAMPLES = (
     (
         "puppy",

@@ -1,6 +1,6 @@
 """What a load costs: machines for it, and dollars for a million images.
 
-Prices are in one dated file, `helpers/data/prices.json`. A speed is measured as it stands; or
+Prices are in one dated file, `helpers/planning/prices.json`. A speed is measured as it stands; or
 projected, which is to say multiplied: by the share of it that an objective leaves, or by the number
 of cores on the same class of processor; or not known. Which of the three is said with every figure.
 """
@@ -14,10 +14,9 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from helpers import settings
 from helpers.errors import SetupError
 
-PRICES = settings.ROOT / "helpers" / "data" / "prices.json"
+PRICES = Path(__file__).parent / "prices.json"
 
 Basis = Literal["measured", "projected", "not measured"]
 
@@ -30,7 +29,7 @@ class MachineType:
         name: the provider's.
         provider: who rents it out.
         vcpus: hardware threads.
-        processor_class: as `helpers.processor` names it.
+        processor_class: as `helpers.machine.processor` names it.
         gpu: its GPU's name; empty without one.
         usd_per_hour: list price on demand.
     """
@@ -74,7 +73,7 @@ class Prices:
             raise SetupError(
                 f"{path} can't be read as a list of prices",
                 cause=str(error),
-                next_step="Compare it with the one in git: `git diff helpers/data/prices.json`.",
+                next_step=f"Compare it with the one in git: git diff {PRICES}.",
             ) from error
 
 
@@ -150,7 +149,7 @@ def costs(
         raise SetupError(
             f"There is no price of a machine type {machine_type}",
             cause=f"the list has {', '.join(names)}",
-            next_step="Name one of these, or add yours to helpers/data/prices.json.",
+            next_step="Name one of these, or add yours to helpers/planning/prices.json.",
         )
     found = []
     for machine in prices.machines:

@@ -9,7 +9,7 @@ import numpy as np
 
 from helpers import stats
 from helpers.errors import NoRequestsError
-from helpers.traffic import Flow
+from helpers.load.traffic import Flow
 
 CHANCE = 0.01  # of calling a canary worse that isn't
 TOLERATED = 1.5  # times stable's median: what is slower by less isn't worth a roll-back

@@ -130,7 +130,7 @@ def _cut(folder: Path) -> None:
 def _spoil(folder: Path) -> None:
     from tensorflow_serving.apis import prediction_log_pb2
 
-    from helpers import protos
+    from helpers.client import protos
     from helpers.export.runtime import tf
     from helpers.export.warmup import WARMUP
 

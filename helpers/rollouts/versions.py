@@ -8,8 +8,8 @@ from pathlib import Path
 
 import grpc
 
-from helpers import protos, settings
-from helpers.client import Classifier, ModelVersion, rpc
+from helpers import settings
+from helpers.client import Classifier, ModelVersion, protos, rpc
 from helpers.clusters import Cluster
 from helpers.errors import ServingError
 

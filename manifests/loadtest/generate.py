@@ -7,7 +7,7 @@ import time
 from helpers import load, settings, stats
 
 # Their bytes are all that is needed; `helpers.photos` would want a library for pictures, too.
-folder = settings.ROOT / "helpers" / "data" / "photos"
+folder = settings.ROOT / "helpers" / "photos" / "samples"
 photos = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))]
 address, start_at = os.environ["ADDRESS"], float(os.environ["START_AT"])
 late_s = time.time() - start_at if start_at else 0.0

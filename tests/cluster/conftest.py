@@ -17,7 +17,8 @@ import yaml
 from kubernetes import config
 from notebook_runs import published_by
 
-from helpers import lessons, settings
+from helpers import settings
+from helpers.book import lessons
 from helpers.clusters.kubernetes import KubernetesCluster, gpus, render
 
 RunNotebook = Callable[..., dict[str, Any]]

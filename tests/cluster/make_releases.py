@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from helpers import releases
 from helpers.export import export
+from helpers.rollouts import releases
 
 
 def make(folder: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from python_on_whales import docker
 
-from helpers import container, lessons, photos, runner, settings
+from helpers import container, photos, settings
+from helpers.book import lessons, runner
 from helpers.client import Classifier
 from helpers.clusters import connect
 from helpers.errors import ContainerError, ExportError, NotReadyError, SetupError
@@ -101,7 +102,7 @@ def test_it_answers_as_the_local_target_does(running: container.Container) -> No
 
 
 def test_its_health_check_succeeds_once_the_model_is_served(running: container.Container) -> None:
-    from helpers.notebook import wait_until
+    from helpers.lab.notebook import wait_until
 
     assert wait_until(
         lambda: running.health == "healthy", what="the engine's next check", timeout_s=30

@@ -9,10 +9,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from helpers import protos
-from helpers.client import AsyncClassifier, Classifier, Prediction
+from helpers.client import AsyncClassifier, Classifier, Prediction, protos
 from helpers.errors import DeadlineError, ServerUnavailableError, ServingError
-from helpers.faulty_server import faulty_server
+from helpers.load.faulty_server import faulty_server
 
 PHOTO = b"\xff\xd8a photo\xff\xd9"
 EXPECTED = Prediction(("golden retriever", "tennis ball"), (0.75, 0.25))

@@ -14,12 +14,13 @@ from typing import Any, cast
 import psutil
 import pytest
 
-from helpers import photos, settings, traffic
+from helpers import photos, settings
 from helpers.client import Classifier, Resilience
 from helpers.clusters import Cluster
 from helpers.errors import DeadlineError, LoadError
 from helpers.faults import Drill, Wire, wire
-from helpers.faulty_server import faulty_server
+from helpers.load import traffic
+from helpers.load.faulty_server import faulty_server
 
 PUPPY = photos.load("puppy")
 # A process that starts a client or a network, says which process that is, and waits to be killed.
@@ -29,7 +30,8 @@ STARTS = {
 }
 STARTER = """
 import signal
-from helpers import photos, traffic
+from helpers import photos
+from helpers.load import traffic
 from helpers.faults import Wire
 started = {what}
 print(started._process.pid, flush=True)
@@ -57,7 +59,7 @@ def clients() -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process().children()
-        if child.status() != psutil.STATUS_ZOMBIE and "helpers.traffic" in child.cmdline()
+        if child.status() != psutil.STATUS_ZOMBIE and "helpers.load.traffic" in child.cmdline()
     ]
 
 

@@ -19,10 +19,11 @@ import numpy as np
 import psutil
 import pytest
 
-from helpers import load, protos, settings, stats
+from helpers import load, settings, stats
+from helpers.client import protos
 from helpers.errors import LoadError, NoRequestsError, ServerUnavailableError
-from helpers.faulty_server import faulty_server
 from helpers.generator import __main__ as generator_process
+from helpers.load.faulty_server import faulty_server
 
 PHOTOS = [b"\xff\xd8" + bytes([i]) * 50_000 for i in range(3)]
 

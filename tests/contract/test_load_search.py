@@ -13,8 +13,8 @@ import pytest
 
 from helpers import load, stats
 from helpers.errors import LoadError, ServerUnavailableError
-from helpers.faulty_server import faulty_server
 from helpers.load import search
+from helpers.load.faulty_server import faulty_server
 from helpers.load.search import _rates
 
 PHOTOS = [b"\xff\xd8" + bytes([i]) * 1000 for i in range(3)]

@@ -23,9 +23,9 @@ import pytest
 import yaml
 
 from helpers import settings
-from helpers.clusters import Pod, connect, metrics, supervisor
-from helpers.clusters.link import RUN
-from helpers.clusters.local import LocalCluster
+from helpers.clusters import Pod, connect, metrics
+from helpers.clusters.local import LocalCluster, supervisor
+from helpers.clusters.local.supervisor_client import RUN
 from helpers.errors import ClusterError, ManifestError, NotReadyError, SetupError
 
 STAND_IN = Path(__file__).with_name("stand_in_server.py")
@@ -423,8 +423,8 @@ def test_a_binary_that_doesnt_exist_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_second_cluster_writes_logs_of_its_own(two: LocalCluster) -> None:
-    with connect("local", logs=two._link.logs) as second:
-        assert two._link.logs / "2" == second._link.logs
+    with connect("local", logs=two._supervisor.logs) as second:
+        assert two._supervisor.logs / "2" == second._supervisor.logs
 
 
 SCRIPT = """
@@ -435,7 +435,7 @@ def main():
     cluster = connect("local", models=Path(sys.argv[1]), logs=Path(sys.argv[2]))
     cluster.apply(Path(sys.argv[3]), replicas=1)
     (pod,) = cluster.wait_until_ready(100)
-    print("PIDS", cluster._link.pid, pod.pid, flush=True)
+    print("PIDS", cluster._supervisor.pid, pod.pid, flush=True)
     return cluster
 """
 ENDINGS = {
@@ -454,7 +454,7 @@ signal.pause()
 """,
     "SIGKILL to the supervisor": """
 cluster = main()
-os.kill(cluster._link.pid, signal.SIGKILL)
+os.kill(cluster._supervisor.pid, signal.SIGKILL)
 sys.stdin.read()
 """,
 }

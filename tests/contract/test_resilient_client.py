@@ -11,11 +11,12 @@ from typing import Any
 import grpc
 import pytest
 
-from helpers import photos, protos, traffic
-from helpers.client import PLAIN, Classifier, Resilience
+from helpers import photos
+from helpers.client import PLAIN, Classifier, Resilience, protos
 from helpers.errors import DeadlineError, ServingError
 from helpers.faults import Wire
-from helpers.faulty_server import faulty_server
+from helpers.load import traffic
+from helpers.load.faulty_server import faulty_server
 
 PUPPY = photos.load("puppy")
 

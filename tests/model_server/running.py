@@ -20,7 +20,7 @@ from typing import Any
 import grpc
 import numpy as np
 
-from helpers import protos
+from helpers.client import protos
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 90  # loading takes 2 s; the machine may be busy

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from conftest import RunNotebook
 
-from helpers import results
-from helpers.capacity import Prices
-from helpers.results import Result
+from helpers.load import results
+from helpers.load.results import Result
+from helpers.planning.capacity import Prices
 
 pytestmark = pytest.mark.slow
 

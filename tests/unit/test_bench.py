@@ -6,7 +6,7 @@ import pytest
 
 import benchmarks.__main__ as bench
 from helpers.errors import SetupError
-from helpers.results import Figure, Result
+from helpers.load.results import Figure, Result
 
 RESULT = Result.now("some-bench", runs={}, figures={"ratio": Figure(0.9)})
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from helpers import stats
-from helpers.canary import CHANCE, compare, fisher
 from helpers.errors import NoRequestsError
-from helpers.traffic import Flow
+from helpers.load.traffic import Flow
+from helpers.rollouts.canary import CHANCE, compare, fisher
 
 
 def flow(requests: int, *, lost: int = 0, latency_s: float = 0.01) -> Flow:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from helpers import capacity
-from helpers.capacity import MachineType, Prices
 from helpers.errors import SetupError
-from helpers.processor import BFLOAT16_CLASSES
+from helpers.machine.processor import BFLOAT16_CLASSES
+from helpers.planning import capacity
+from helpers.planning.capacity import MachineType, Prices
 
 SMALL = MachineType("small", "A", 4, "avx2", "", 0.36)
 LARGE = MachineType("large", "A", 8, "avx2", "", 0.54)

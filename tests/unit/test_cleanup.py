@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers import cleanup, container, settings
-from helpers.cleanup import Place, Places
-from helpers.clusters import gke
+from helpers import container, settings
+from helpers.clusters import cleanup, gke
+from helpers.clusters.cleanup import Place, Places
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import grpc
 import pytest
 
-from helpers import addresses, protos, settings
-from helpers.client import Classifier, Prediction, answers, questions, rpc
+from helpers import settings
+from helpers.client import Classifier, Prediction, addresses, answers, protos, questions, rpc
 from helpers.errors import (
     BadRequestError,
     DeadlineError,
@@ -74,7 +74,7 @@ def test_importing_the_client_is_light() -> None:
 
 def test_messages_are_the_same_classes_when_tensorflow_comes_later() -> None:
     code = (
-        "from helpers import protos\n"
+        "from helpers.client import protos\n"
         "import tensorflow\n"
         "from tensorflow_serving.apis import predict_pb2\n"
         "tensor = tensorflow.make_tensor_proto([b'a'])\n"

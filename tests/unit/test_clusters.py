@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from helpers import settings
-from helpers.clusters import Pod, Pods, arguments, connect, diagnosis, launch
+from helpers.clusters import Pod, Pods, arguments, connect, diagnosis
+from helpers.clusters.local import die_with_parent
 from helpers.errors import SetupError
 
 FLAGS = ["--port=8500", "--rest_api_port", "8501", "--enable_batching", "--model_name=inception"]
@@ -185,7 +186,8 @@ def test_a_launched_program_ends_with_its_parent(way: str, tmp_path: Path) -> No
     parent = f"""
 import os, subprocess, sys
 read, write = os.pipe()
-command = [sys.executable, "-I", "-S", {launch.__file__!r}, {way!r}, str(os.getpid()), str(read)]
+launcher = [sys.executable, "-I", "-S", {die_with_parent.__file__!r}, {way!r}]
+command = [*launcher, str(os.getpid()), str(read)]
 program = [sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()"]
 child = subprocess.Popen(command + program, pass_fds=[read], stdout=subprocess.PIPE)
 child.stdout.readline()
@@ -209,7 +211,15 @@ sys.stdin.read()
 
 def test_a_program_that_cant_be_run_says_so() -> None:
     read, write = os.pipe()
-    command = [sys.executable, "-I", "-S", launch.__file__, "watcher", str(os.getpid()), str(read)]
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        die_with_parent.__file__,
+        "watcher",
+        str(os.getpid()),
+        str(read),
+    ]
     ended = subprocess.run(
         [*command, "/nowhere/server"], pass_fds=[read], capture_output=True, text=True, check=False
     )

@@ -1,20 +1,22 @@
-"""A module of `helpers` imports only from the floors below its own."""
+"""A room of `helpers` imports only from the floors below its own."""
 
 import ast
 import re
 from pathlib import Path
 
+import pytest
+
 import helpers
 from helpers import settings
 
 HELPERS = settings.ROOT / "helpers"
-WING = "model_server"
+WINGS = ("model_server", "generator")
 
 
 def floors() -> dict[str, int]:
-    """The floor of each module, from the table in the package's docstring."""
-    table = re.findall(r"^ +(\d)  (.+)$", helpers.__doc__ or "", re.MULTILINE)
-    return {name.strip(): int(floor) for floor, names in table for name in names.split(",")}
+    """The floor of each room, from the table in the package's docstring."""
+    table = re.findall(r"^ +(\d) +(\w+)  ", helpers.__doc__ or "", re.MULTILINE)
+    return {room: int(floor) for floor, room in table}
 
 
 def modules() -> list[tuple[str, Path]]:
@@ -23,7 +25,7 @@ def modules() -> list[tuple[str, Path]]:
 
 
 def imported(path: Path) -> set[str]:
-    """The top modules of `helpers` that a file imports, at its head or inside a function."""
+    """The rooms of `helpers` that a file imports, at its head or inside a function."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module == "helpers":
@@ -35,30 +37,42 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def test_every_module_has_a_floor() -> None:
-    assert {name for name, _ in modules()} == set(floors()) | {WING}
+def test_every_room_is_in_the_table() -> None:
+    assert {room for room, _ in modules()} == set(floors()) | set(WINGS)
 
 
-def test_modules_import_from_below() -> None:
+def test_the_folder_holds_nothing_else() -> None:
+    entries = {path.name.removesuffix(".py") for path in HELPERS.iterdir() if path.name[0] != "_"}
+    assert entries == set(floors()) | set(WINGS)
+
+
+def test_rooms_import_from_below() -> None:
     level = floors()
     wrong = [
         f"{path.relative_to(settings.ROOT)} imports {other}"
-        for name, path in modules()
-        if name != WING
-        for other in imported(path) - {name, WING}
-        if level[other] >= level[name]
+        for room, path in modules()
+        if room not in WINGS
+        for other in imported(path) - {room, *WINGS}
+        if level[other] >= level[room]
     ]
     assert wrong == []
 
 
-def test_the_model_server_imports_nothing_else_of_helpers() -> None:
+@pytest.mark.parametrize("wing", WINGS)
+def test_a_wing_imports_nothing_else_of_helpers(wing: str) -> None:
     others = {
         f"{path.name} imports {other}"
-        for name, path in modules()
-        if name == WING
-        for other in imported(path) - {WING}
+        for room, path in modules()
+        if room == wing
+        for other in imported(path) - {wing}
     }
     assert others == set()
+
+
+def test_what_a_targets_neutral_half_says_of_load_tests_knows_no_target() -> None:
+    neutral = ast.parse((HELPERS / "clusters/load_result.py").read_text())
+    modules = {n.module for n in ast.walk(neutral) if isinstance(n, ast.ImportFrom)}
+    assert not [m for m in modules if (m or "").startswith("helpers.clusters")]
 
 
 def test_modules_stay_readable_in_one_go() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers import stats
-from helpers.traffic import Flow
+from helpers.load.traffic import Flow
 
 
 def answered(count: int, *, every_s: float = 0.1, took_s: float = 0.05) -> Flow:

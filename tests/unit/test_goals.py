@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks import cross_check, faults, load_generator, serving
-from helpers import load, results, stats
-from helpers.results import Figure, Result
+from helpers import load, stats
+from helpers.load import results
+from helpers.load.results import Figure, Result
 from helpers.stats import Interval
 
 SETTINGS = {"scenario": "closed_loop", "concurrency": 8, "photos_per_request": 1, "planned": None}

@@ -8,7 +8,8 @@ from collections import Counter
 
 import pytest
 
-from helpers import labels, settings
+from helpers import settings
+from helpers.photos import labels
 
 
 def test_there_are_as_many_names_as_the_network_has_classes() -> None:
@@ -65,7 +66,7 @@ def test_an_index_outside_the_classes_is_refused(index: int) -> None:
         labels.name(index)
 
 
-@pytest.mark.parametrize("module", ["helpers.labels", "helpers.photos"])
+@pytest.mark.parametrize("module", ["helpers.photos.labels", "helpers.photos"])
 def test_importing_needs_neither_tensorflow_nor_numpy(module: str) -> None:
     program = f"import {module}, sys; print({{'tensorflow', 'keras', 'numpy'}} & set(sys.modules))"
     answer = subprocess.run(

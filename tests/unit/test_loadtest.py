@@ -10,7 +10,7 @@ import yaml
 
 from helpers import stats
 from helpers.clusters.kubernetes import loadtest as inside
-from helpers.clusters.loadtest import Result, difference
+from helpers.clusters.load_result import Result, difference
 
 SUMMARY = stats.Summary(
     duration_s=2.0,

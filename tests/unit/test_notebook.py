@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
-from helpers import notebook
 from helpers.errors import NotebookError, NotReadyError
+from helpers.lab import notebook
 
 
 def executed(*sources: str) -> Any:
@@ -27,8 +27,8 @@ def run() -> Any:
     """One notebook that uses what this file asks about: starting a kernel takes a second."""
     return executed(
         "import numpy as np\n"
-        "from helpers.notebook import publish, show_file, track\n"
-        "from helpers.plots.picture import picture\n"
+        "from helpers.lab.notebook import publish, show_file, track\n"
+        "from helpers.lab.plots.picture import picture\n"
         "publish('images_per_second', np.float32(6.25), label='images a second')\n"
         "publish('weights', 'random')",
         "publish('weights', 'imagenet')\n"

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from helpers import lessons, settings
-from helpers.lessons import Lesson, tags
+from helpers import settings
+from helpers.book import lessons
+from helpers.book.lessons import Lesson, tags
 
 FRAME = ["What you'll do", "What you'll learn", "What you'll need"]
 ENDING = ["On your own", "In practice", "Next"]

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from helpers import load, overload, stats
+from helpers import load, stats
+from helpers.faults import overload
 
 SECONDS = 10.0
 RATE = 50  # due a second

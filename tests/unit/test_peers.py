@@ -17,7 +17,7 @@ from benchmarks.peers.generator import whole
 from benchmarks.peers.rounds import NAMES, Turns, differences
 from helpers import settings
 from helpers.errors import ServerUnavailableError
-from helpers.results import Figure, Result
+from helpers.load.results import Figure, Result
 from helpers.stats import Records
 
 SERVICE_S = 0.05

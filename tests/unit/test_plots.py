@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from helpers import plots, stats
-from helpers.plots.picture import Picture
+from helpers import stats
+from helpers.lab import plots
+from helpers.lab.plots.picture import Picture
 
 PAGE = 1100  # CSS pixels
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers import preflight
-from helpers.preflight import MISSING, OK, WARNING, Check
+from helpers.lab import preflight
+from helpers.lab.preflight import MISSING, OK, WARNING, Check
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from helpers.clusters.proxy import Proxy
+from helpers.clusters.local.proxy import Proxy
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from benchmarks import compare
-from helpers import load, results, stats
+from helpers import load, stats
 from helpers.errors import ResultError
-from helpers.results import Figure, Result
+from helpers.load import results
+from helpers.load.results import Figure, Result
 from helpers.stats import Interval
 
 SETTINGS = {
@@ -138,7 +139,7 @@ def test_writing_that_is_broken_off_leaves_no_half_file(
     def fail(_: int) -> None:
         raise failure
 
-    monkeypatch.setattr("helpers.results.files.os.fsync", fail)
+    monkeypatch.setattr("helpers.load.results.files.os.fsync", fail)
     with pytest.raises(seen or type(failure)):
         results.write(result(), folder=tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -14,9 +14,10 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers import lessons, settings, site
-from helpers.notebook import PUBLISHED
-from helpers.site import cells
+from helpers import settings
+from helpers.book import lessons, site
+from helpers.book.site import cells
+from helpers.lab.notebook import PUBLISHED
 
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"

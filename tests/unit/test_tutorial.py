@@ -18,12 +18,13 @@ import nbformat
 import psutil
 import pytest
 
-from helpers import lessons, runner, settings, tutorial
-from helpers.notebook import published
+from helpers import settings
+from helpers.book import lessons, runner, tutorial
+from helpers.lab.notebook import published
 
 pytestmark = pytest.mark.slow  # runs notebooks
 
-PUBLISH = "from helpers.notebook import publish\n"
+PUBLISH = "from helpers.lab.notebook import publish\n"
 SLEEPER = (
     "import subprocess, sys\n"
     "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
@@ -230,7 +231,7 @@ def test_an_interrupt_ends_the_kernel_and_what_it_started(
         "child.wait()",
     )
     runner = subprocess.Popen(
-        [sys.executable, "-m", "helpers.tutorial", *arguments(tmp_path)],
+        [sys.executable, "-m", "helpers.book.tutorial", *arguments(tmp_path)],
         cwd=settings.ROOT,
         env={k: v for k, v in os.environ.items() if k != "NOTEBOOKS"},
         stdout=subprocess.PIPE,

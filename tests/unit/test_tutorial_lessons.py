@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from helpers import lessons
+from helpers.book import lessons
+from helpers.book.lessons import Lesson
+from helpers.book.tutorial import highlights
 from helpers.errors import NotebookError
-from helpers.lessons import Lesson
-from helpers.notebook import Published
-from helpers.tutorial import highlights
+from helpers.lab.notebook import Published
 
 
 def test_values_with_a_label_are_told_first() -> None:

@@ -16,10 +16,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from helpers.book.lessons import Lesson, read, tags
+from helpers.book.site import cells
 from helpers.errors import NotebookError
-from helpers.lessons import Lesson, read, tags
-from helpers.notebook import in_words
-from helpers.site import cells
+from helpers.lab.notebook import in_words
 
 _HERE = Path(__file__).parent
 # Family, style, the weights that the variable font has, file. Latin subsets; licence: OFL.txt.

@@ -19,8 +19,8 @@ from bs4 import BeautifulSoup, Tag
 from nbconvert import HTMLExporter
 
 from helpers import settings
-from helpers.lessons import tags
-from helpers.notebook import PUBLISHED, in_words
+from helpers.book.lessons import tags
+from helpers.lab.notebook import PUBLISHED, in_words
 
 TEMPLATES = Path(__file__).parent / "templates"
 FRAME = {"What you'll do": "do", "What you'll learn": "learn", "What you'll need": "need"}
@@ -103,7 +103,7 @@ def _with_quiet_streams(node: Any) -> Any:
 
 
 def _with_words_for_figures(node: Any) -> Any:
-    """A figure of `helpers.plots` is described by the first line of its function's docstring."""
+    """A figure of `lab.plots` is described by the first line of its function's docstring."""
     for cell in node.cells:
         drawn = re.findall(r"\bplots\.(\w+)\(", cell.source) if cell.cell_type == "code" else []
         words = [_descriptions()[name] for name in drawn if name in _descriptions()]
@@ -114,8 +114,8 @@ def _with_words_for_figures(node: Any) -> Any:
 
 @functools.cache
 def _descriptions() -> dict[str, str]:
-    """What each function of `helpers/plots` draws; read, since importing it takes a second."""
-    paths = (settings.ROOT / "helpers" / "plots").glob("*.py")
+    """What each function of `helpers/lab/plots` draws; read, since importing it takes a second."""
+    paths = (settings.ROOT / "helpers" / "lab" / "plots").glob("*.py")
     return {
         one.name: (ast.get_docstring(one) or "").split("\n")[0]
         for path in paths

@@ -15,8 +15,8 @@ from helpers.clusters import patches
 from helpers.clusters.kubernetes import render
 from helpers.clusters.kubernetes.problems import translated
 from helpers.clusters.kubernetes.target import KubernetesCluster
-from helpers.clusters.progress import Line
 from helpers.errors import NotReadyError
+from helpers.progress import Line
 
 MANIFEST = settings.MANIFESTS / "components" / "autoscaling" / "horizontalpodautoscaler.yaml"
 _TIMEOUT_S = 30  # of one call of the API

@@ -12,11 +12,11 @@ import contextlib
 import time
 from collections import Counter
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from kubernetes import client
 
+from helpers.closing import Closing
 from helpers.clusters.kubernetes import render
 from helpers.clusters.kubernetes.problems import translated
 from helpers.clusters.kubernetes.target import KubernetesCluster
@@ -66,7 +66,7 @@ class Eviction:
     evicted_s: float
 
 
-class SimulatedGpus:
+class SimulatedGpus(Closing):
     """GPU nodes that exist in the API only; a context manager that removes them.
 
     They carry the taint that real ones do, so nothing lands on them that doesn't tolerate it.
@@ -121,17 +121,6 @@ class SimulatedGpus:
     def close(self) -> None:
         """Removes the nodes; the pods on them go with them. May be called again."""
         remove(self._cluster)
-
-    def __enter__(self) -> SimulatedGpus:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + _READY_S

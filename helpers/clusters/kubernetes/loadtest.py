@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from kubernetes import client
 
 from helpers import settings, stats
+from helpers.closing import Closing
 from helpers.clusters.kubernetes import render
 from helpers.clusters.kubernetes.problems import translated
 from helpers.clusters.kubernetes.target import KubernetesCluster
-from helpers.clusters.loadtest import Result, Through, difference
-from helpers.clusters.progress import Line
+from helpers.clusters.load_result import Result, Through, difference
 from helpers.errors import LoadError
+from helpers.progress import Line
 
 MANIFESTS = settings.MANIFESTS / "loadtest"
 ADDRESSES = {
@@ -94,7 +94,7 @@ def start(
     return LoadTest(cluster, generators, before, lead_s + warmup_s + rounds * duration_s + _SPARE_S)
 
 
-class LoadTest:
+class LoadTest(Closing):
     """A load test that runs in the cluster. Leaving its `with` block removes it.
 
     Args:
@@ -170,17 +170,6 @@ class LoadTest:
     def close(self) -> None:
         """Removes the Job and its pods. May be called again."""
         _remove(self._cluster)
-
-    def __enter__(self) -> LoadTest:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _read(manifests: Path, namespace: str) -> tuple[render.Resource, list[render.Resource]]:

@@ -6,12 +6,12 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from kubernetes import client, watch
 
 from helpers import settings
+from helpers.closing import Closing
 from helpers.clusters import diagnosis, metrics
 from helpers.clusters.interface import BASE, Pod, Pods, Start
 from helpers.clusters.kubernetes import connection, render, rollout, timeline
@@ -19,15 +19,15 @@ from helpers.clusters.kubernetes.applying import Applier
 from helpers.clusters.kubernetes.inventory import Inventory
 from helpers.clusters.kubernetes.problems import translated
 from helpers.clusters.kubernetes.routes import Routes
-from helpers.clusters.progress import Line
 from helpers.errors import ClusterError, NotReadyError
+from helpers.progress import Line
 
 NAMESPACE = "inception-tutorial"
 _TIMEOUT_S = 30  # of one call of the API
 _METRICS = "monitoring/prometheus/metrics"
 
 
-class KubernetesCluster:
+class KubernetesCluster(Closing):
     """A namespace of a Kubernetes cluster, behind the interface that `local` has too.
 
     Everything that it makes carries its label and its field manager's name, and only what carries
@@ -231,17 +231,6 @@ class KubernetesCluster:
         """Ends the connection and the forwarded ports; the replicas go on. May be called again."""
         self._routes.close()
         self.api.close()
-
-    def __enter__(self) -> KubernetesCluster:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _pods(self) -> list[Any]:
         with translated("the pods can't be listed", context=self.context):

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helpers.clusters import arguments, launch, probes
+from helpers.clusters import arguments
+from helpers.clusters.local import die_with_parent, probes
 from helpers.clusters.manifest import PodTemplate, Probe
 
 # Below the ports that Linux and macOS give to outgoing connections, which could take one between
@@ -35,7 +36,7 @@ class Revision:
         flags: the container's, complete.
         models: the directory that the container sees as `/models`.
         template: what the manifest says beside that.
-        way: how a replica ends with the supervisor, see `launch`.
+        way: how a replica ends with the supervisor, see `die_with_parent`.
     """
 
     program: tuple[str, ...]
@@ -74,7 +75,7 @@ class Replica:
         revision: what it is.
         log: the file that its server's output goes to.
         mark: an environment variable that lets it be found again, as (name, value).
-        pipe: handed to `launch`.
+        pipe: handed to `die_with_parent`.
         changed: called when anything that others can see is different.
     """
 
@@ -150,7 +151,7 @@ class Replica:
             flags = arguments.localize(
                 self.revision.flags, ports=self._ports, models=self.revision.models
             )
-            launcher = (sys.executable, "-I", "-S", launch.__file__, self.revision.way)
+            launcher = (sys.executable, "-I", "-S", die_with_parent.__file__, self.revision.way)
             self._process = await asyncio.create_subprocess_exec(
                 *launcher, str(os.getpid()), str(self._pipe), *self.revision.program, *flags,
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=self._env,

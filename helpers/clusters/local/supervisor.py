@@ -1,6 +1,6 @@
 """The control plane of the `local` target, in a process of its own.
 
-    python -m helpers.clusters.supervisor LOG_DIRECTORY GRPC_LISTENER_FD REST_LISTENER_FD
+    python -m helpers.clusters.local.supervisor LOG_DIRECTORY GRPC_LISTENER_FD REST_LISTENER_FD
 
 It is what kubelet, kube-proxy and the Deployment controller are to a cluster, for one machine and
 one Deployment. Commands come in on stdin, a line of JSON each; the state goes out on stdout, a line
@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from helpers.clusters.proxy import Proxy
-from helpers.clusters.replica import Replica, Revision
+from helpers.clusters.local.proxy import Proxy
+from helpers.clusters.local.replica import Replica, Revision
 
 MARK = "INCEPTION_TUTORIAL_SUPERVISOR"  # in the environment of all that a supervisor starts
 _LOOK_AFTER_PARENT_S = 0.5
@@ -39,7 +39,7 @@ class ControlPlane:
         self._made = 0
         self._seen = 0  # the last command that was carried out
         self._changed = asyncio.Event()
-        # Only this process has the end for writing: see `launch`.
+        # Only this process has the end for writing: see `die_with_parent`.
         self._pipe, self._kept = os.pipe()
 
     def command(self, command: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ RUN = "INCEPTION_TUTORIAL_RUN"
 _CLOSE_S = 20.0  # the supervisor gives its replicas 10 s
 
 
-class Link:
+class SupervisorClient:
     """A supervisor that was started, and the state that it last told.
 
     Args:
@@ -43,7 +43,7 @@ class Link:
         self.log = self.logs / "supervisor.log"
         fds = [listener.fileno() for listener in listeners]
         with self.log.open("w") as log, lock:
-            program = [sys.executable, "-m", "helpers.clusters.supervisor"]
+            program = [sys.executable, "-m", "helpers.clusters.local.supervisor"]
             self._process = subprocess.Popen(
                 [*program, str(self.logs), *map(str, fds)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1,

@@ -10,20 +10,21 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import psutil
 
 from helpers import settings
-from helpers.clusters import arguments, diagnosis, host, manifest, metrics
+from helpers.closing import Closing
+from helpers.clusters import arguments, diagnosis, manifest, metrics
 from helpers.clusters.interface import BASE, Pod, Pods, Start
-from helpers.clusters.link import Link, end_process, marked
-from helpers.clusters.progress import Line
-from helpers.clusters.replica import Revision
+from helpers.clusters.local import requirements
+from helpers.clusters.local.replica import Revision
+from helpers.clusters.local.supervisor import MARK
+from helpers.clusters.local.supervisor_client import SupervisorClient, end_process, marked
 from helpers.clusters.schema import shown, wrong
-from helpers.clusters.supervisor import MARK
 from helpers.errors import ClusterError, NotReadyError
+from helpers.progress import Line
 
 _SHOW_EVERY_S = 0.5
 _NEEDS_A_CLUSTER = "connect('kubernetes', context=…) is where it works"
@@ -42,7 +43,7 @@ LIMITATIONS: Mapping[str, str] = {
 }
 
 
-class LocalCluster:
+class LocalCluster(Closing):
     """Replicas on this machine, kept by a supervisor process that ends with this one.
 
     Args:
@@ -68,21 +69,21 @@ class LocalCluster:
         logs: Path = settings.LOGS,
     ) -> None:
         self._models = Path(models).resolve()
-        self._program = host.program()
+        self._program = requirements.program()
         with contextlib.ExitStack() as on_error:
             listeners = (
-                on_error.enter_context(host.listener(port, "gRPC")),
-                on_error.enter_context(host.listener(rest_port, "REST")),
+                on_error.enter_context(requirements.listener(port, "gRPC")),
+                on_error.enter_context(requirements.listener(rest_port, "REST")),
             )
             self._load_balancer, self._rest_load_balancer = (
                 f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners
             )
-            self._link = Link(Path(logs).resolve(), listeners)
+            self._supervisor = SupervisorClient(Path(logs).resolve(), listeners)
         self._deployment: manifest.Deployment | None = None
         self._flags: tuple[str, ...] = ()
         self._command = 0
         # Not __del__: also runs when the interpreter ends, before the modules are taken down.
-        self._finalizer = weakref.finalize(self, self._link.close)
+        self._finalizer = weakref.finalize(self, self._supervisor.close)
 
     def apply(
         self,
@@ -113,7 +114,7 @@ class LocalCluster:
         except ValueError as error:
             raise wrong(path, f"{where}.args", str(error), "A port is a number.") from error
         wanted = deployment.replicas if replicas is None else replicas
-        host.check_replicas(wanted, template.memory_bytes)
+        requirements.check_replicas(wanted, template.memory_bytes)
         revision = Revision(
             program=self._program,
             flags=flags,
@@ -138,7 +139,7 @@ class LocalCluster:
         Raises:
             ClusterError: nothing was applied yet, or there can't be so many.
         """
-        host.check_replicas(replicas, self._applied().template.memory_bytes)
+        requirements.check_replicas(replicas, self._applied().template.memory_bytes)
         self._tell("scale", replicas=replicas)
 
     def wait_until_ready(self, timeout_s: float = 300) -> Pods:
@@ -163,10 +164,10 @@ class LocalCluster:
                     return self.pods()
                 self._raise_if_hopeless(pods, wanted)
                 if waited_s >= timeout_s:
-                    raise diagnosis.late(pods, good, wanted, timeout_s, logs=self._link.logs)
-                with self._link.changed:
-                    if self._link.state is state:
-                        self._link.changed.wait(min(_SHOW_EVERY_S, timeout_s - waited_s))
+                    raise diagnosis.late(pods, good, wanted, timeout_s, logs=self._supervisor.logs)
+                with self._supervisor.changed:
+                    if self._supervisor.state is state:
+                        self._supervisor.changed.wait(min(_SHOW_EVERY_S, timeout_s - waited_s))
         finally:
             line.end()
 
@@ -233,7 +234,7 @@ class LocalCluster:
             ClusterError: there is no such pod.
         """
         name = pod.name if isinstance(pod, Pod) else pod
-        log = self._link.logs / f"{name}.log"
+        log = self._supervisor.logs / f"{name}.log"
         if Path(name).name != name or not log.exists():
             raise ClusterError(
                 f"there is no log of a pod {name!r}",
@@ -245,9 +246,9 @@ class LocalCluster:
         """Removes the replicas, and those that ended sessions have left behind."""
         self._deployment = None
         self._tell("delete")
-        with self._link.changed:
-            self._link.changed.wait_for(
-                lambda: not self._link.state["pods"] or not self._link.alive, timeout=60
+        with self._supervisor.changed:
+            self._supervisor.changed.wait_for(
+                lambda: not self._supervisor.state["pods"] or not self._supervisor.alive, timeout=60
             )
         orphans = [process for process in self._marked() if process.is_running()]
         for process in orphans:
@@ -266,26 +267,15 @@ class LocalCluster:
         """Ends the replicas and the supervisor. May be called again."""
         self._finalizer()
 
-    def __enter__(self) -> LocalCluster:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def __repr__(self) -> str:
-        return f"local cluster behind {self._load_balancer}, logs in {shown(self._link.logs)}"
+        return f"local cluster behind {self._load_balancer}, logs in {shown(self._supervisor.logs)}"
 
     def _tell(self, do: str, **details: Any) -> None:
-        self._command = self._link.send(do, **details)
-        self._link.wait(self._command)
+        self._command = self._supervisor.send(do, **details)
+        self._supervisor.wait(self._command)
 
     def _state(self) -> dict[str, Any]:
-        return self._link.wait(self._command)
+        return self._supervisor.wait(self._command)
 
     def _applied(self) -> manifest.Deployment:
         if self._deployment is None:
@@ -299,7 +289,7 @@ class LocalCluster:
         return [
             process
             for process, owner in marked(MARK)
-            if owner == self._link.pid or not psutil.pid_exists(owner)
+            if owner == self._supervisor.pid or not psutil.pid_exists(owner)
         ]
 
     def _raise_if_hopeless(self, pods: list[dict[str, Any]], wanted: int) -> None:

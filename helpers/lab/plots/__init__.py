@@ -4,17 +4,17 @@ Nothing here measures or computes; what is drawn is what the run returned. Colou
 without hue (Okabe and Ito's palette), and a line has a marker as well as a colour.
 """
 
-from helpers.plots.clusters import autoscaling, starts
-from helpers.plots.loads import (
+from helpers.lab.plots.clusters import autoscaling, starts
+from helpers.lab.plots.loads import (
     batching,
     closed_loop,
     latency_against_load,
     percentiles,
     time_of_a_request,
 )
-from helpers.plots.pictures import contact_sheet, prediction, preprocessing
-from helpers.plots.speed import comparison, measures, requests_per_replica, scalability, scaling
-from helpers.plots.timeline import timeline
+from helpers.lab.plots.pictures import contact_sheet, prediction, preprocessing
+from helpers.lab.plots.speed import comparison, measures, requests_per_replica, scalability, scaling
+from helpers.lab.plots.timeline import timeline
 
 __all__ = [
     "autoscaling",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from helpers.plots.picture import Picture, picture
-from helpers.plots.style import BLUE, GREEN, GREY, ORANGE, axes_of
+from helpers.lab.plots.picture import Picture, picture
+from helpers.lab.plots.style import BLUE, GREEN, GREY, ORANGE, axes_of
 
 if TYPE_CHECKING:
     from helpers.clusters import Start

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
-from helpers.plots.picture import Picture, picture
-from helpers.plots.style import BLUE, GREEN, GREY, ORANGE, PINK, SHADE, YELLOW, axes_of, listed
+from helpers.lab.plots.picture import Picture, picture
+from helpers.lab.plots.style import BLUE, GREEN, GREY, ORANGE, PINK, SHADE, YELLOW, axes_of, listed
 
 if TYPE_CHECKING:
     from helpers.stats import Summary
@@ -185,7 +185,7 @@ def time_of_a_request(parts: Mapping[str, Mapping[str, float]]) -> Picture:
 
 
 def _percentiles(axis: Axes, x: Sequence[float], summaries: Sequence[Summary]) -> None:
-    """Lines of p50, p90 and p99; a percentile that its samples don't carry leaves a gap."""
+    """ChildOutput of p50, p90 and p99; a percentile that its samples don't carry leaves a gap."""
     for name, colour, marker in (("p50", BLUE, "o"), ("p90", GREEN, "s"), ("p99", ORANGE, "^")):
         values = [summary.latency[name].ms for summary in summaries]
         gaps = [np.nan if value is None else value for value in values]

@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from PIL import Image
 
+from helpers.lab.plots.picture import Picture, picture
+from helpers.lab.plots.style import BLUE, GREY, axes_of
 from helpers.photos import Photo
-from helpers.plots.picture import Picture, picture
-from helpers.plots.style import BLUE, GREY, axes_of
 
 if TYPE_CHECKING:
     from helpers.client import Prediction

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from helpers.plots.picture import Picture, picture
-from helpers.plots.style import BLUE, GREY, ORANGE, SHADE, axes_of, listed
+from helpers.lab.plots.picture import Picture, picture
+from helpers.lab.plots.style import BLUE, GREY, ORANGE, SHADE, axes_of, listed
 
 if TYPE_CHECKING:
     from helpers.stats import Scalability

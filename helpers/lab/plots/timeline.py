@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from helpers.plots.picture import Picture, picture
-from helpers.plots.style import BLUE, GREEN, GREY, ORANGE, PINK, axes_of
+from helpers.lab.plots.picture import Picture, picture
+from helpers.lab.plots.style import BLUE, GREEN, GREY, ORANGE, PINK, axes_of
 
 if TYPE_CHECKING:
     from helpers.faults import Fault, Moment
-    from helpers.traffic import Flow
+    from helpers.load.traffic import Flow
 
 _COLOURS = (ORANGE, BLUE, GREEN, PINK)
 _STYLES = ("-", "--", ":", "-.")

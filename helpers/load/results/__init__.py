@@ -4,10 +4,10 @@ path = results.write(results.Result.now("serving-light", runs={"served": run}))
 results.compare(results.read(before), results.read(path))
 """
 
-from helpers.results.comparison import Difference, compare
-from helpers.results.files import keep, read, write
-from helpers.results.goals import Verdict, verdict
-from helpers.results.record import Figure, RecordedRun, Result, git_revision
+from helpers.load.results.comparison import Difference, compare
+from helpers.load.results.files import keep, read, write
+from helpers.load.results.goals import Verdict, verdict
+from helpers.load.results.record import Figure, RecordedRun, Result, git_revision
 
 __all__ = [
     "Difference",

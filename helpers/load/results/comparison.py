@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from helpers.errors import ResultError
-from helpers.results.record import Result
+from helpers.load.results.record import Result
 from helpers.stats import Interval, Percentile, Ratio, pooled, ratio
 
 

@@ -17,7 +17,7 @@ import jsonschema  # type: ignore[import-untyped]
 from helpers import settings
 from helpers.errors import ResultError
 from helpers.load import Run
-from helpers.results.record import SCHEMA, Figure, Result
+from helpers.load.results.record import SCHEMA, Figure, Result
 
 _SCHEMA_FILE = Path(__file__).with_name("schema.json")
 _AGAIN = "Measure again: `make bench` writes new results."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from helpers.results.record import Figure
+from helpers.load.results.record import Figure
 
 Verdict = Literal["reached", "MISSED", "not told"]
 

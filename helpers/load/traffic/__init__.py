@@ -9,7 +9,7 @@ This is a service's *users*: what counts is whether a request is answered in the
 due at a constant rate, whether or not answers come (open loop), and latency counts from there.
 """
 
-from helpers.traffic.flow import Flow
-from helpers.traffic.running import Traffic, start
+from helpers.load.traffic.flow import Flow
+from helpers.load.traffic.running import Traffic, start
 
 __all__ = ["Flow", "Traffic", "start"]

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from helpers import protos, settings, stats
-from helpers.client import Resilience
+from helpers import settings, stats
+from helpers.client import Resilience, protos
 from helpers.errors import LoadError
-from helpers.lines import Lines
-from helpers.traffic.flow import Flow
+from helpers.load.child_output import ChildOutput
+from helpers.load.traffic.flow import Flow
 
 _START_S = 60.0  # for a Python process to start on a busy machine
 _LEAD_S = 0.05  # from the word to start until the first request is due
@@ -91,7 +91,7 @@ class Traffic:
         (folder / "plan.json").write_text(text)
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "helpers.traffic", str(folder / "plan.json")],
+                [sys.executable, "-m", "helpers.load.traffic", str(folder / "plan.json")],
                 cwd=settings.ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -99,7 +99,7 @@ class Traffic:
                 start_new_session=True,  # Ctrl-C is for whoever started it, who then ends it
             )
         assert self._process.stdout is not None
-        self._lines = Lines(self._process.stdout)
+        self._lines = ChildOutput(self._process.stdout)
         self._records: stats.Records = np.zeros(0, stats.RECORD)
         try:
             self._line(time.monotonic() + _START_S)

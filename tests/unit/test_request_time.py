@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from helpers import breakdown
 from helpers.errors import ClusterError
+from helpers.load import request_time
 
 # ruff: noqa: E501
 METRICS = """\
@@ -18,8 +18,8 @@ METRICS = """\
 :tensorflow:serving:runtime_latency_sum{{model_name="m",API="Predict",runtime="TF1"}} {run}
 :tensorflow:serving:runtime_latency_count{{model_name="m",API="Predict",runtime="TF1"}} {count}
 """
-BEFORE = breakdown.read(METRICS.format(count=10, request=50_000, run=40_000))
-AFTER = breakdown.read(METRICS.format(count=30, request=450_000, run=240_000))
+BEFORE = request_time.read(METRICS.format(count=10, request=50_000, run=40_000))
+AFTER = request_time.read(METRICS.format(count=30, request=450_000, run=240_000))
 
 
 def test_the_means_are_of_what_came_in_between() -> None:
@@ -37,12 +37,12 @@ def test_no_request_in_between_is_an_error() -> None:
 
 
 def test_metrics_before_the_first_request_are_zeros() -> None:
-    assert AFTER.since(breakdown.read(""))["request_ms"] == 15
+    assert AFTER.since(request_time.read(""))["request_ms"] == 15
 
 
 def test_the_parts_add_up_to_the_latency() -> None:
     server = {"request_ms": 20.0, "run_ms": 15.0, "queue_ms": 5.0}
-    found = breakdown.parts(latency_ms=24, client_ms=0.5, server=server, decoding=0.4)
+    found = request_time.parts(latency_ms=24, client_ms=0.5, server=server, decoding=0.4)
     assert found == {
         "client": 0.5, "network": 3.5, "queue": 5.0, "server": 5.0, "decode": 4.0, "layers": 6.0,
         "unaccounted": 0.0,
@@ -59,7 +59,7 @@ def test_the_parts_add_up_to_the_latency() -> None:
     ids=["request over latency", "run over request", "queue over run"],
 )
 def test_what_the_clocks_disagree_about_is_said_and_not_cut_off(server: dict[str, float]) -> None:
-    found = breakdown.parts(latency_ms=24, client_ms=0.5, server=server, decoding=0.5)
+    found = request_time.parts(latency_ms=24, client_ms=0.5, server=server, decoding=0.5)
     assert sum(found.values()) == pytest.approx(24)
     assert found["unaccounted"] == pytest.approx(-1)
     assert min(ms for part, ms in found.items() if part != "unaccounted") == 0
@@ -67,7 +67,7 @@ def test_what_the_clocks_disagree_about_is_said_and_not_cut_off(server: dict[str
 
 def test_the_run_of_a_server_elsewhere_is_one_part() -> None:
     server = {"request_ms": 20.0, "run_ms": 15.0, "queue_ms": 5.0}
-    found = breakdown.parts(latency_ms=24, client_ms=0.5, server=server, decoding=None)
+    found = request_time.parts(latency_ms=24, client_ms=0.5, server=server, decoding=None)
     assert list(found) == ["client", "network", "queue", "server", "run", "unaccounted"]
     assert found["run"] == 10
 
@@ -76,4 +76,4 @@ def test_a_server_without_metrics_is_an_error_that_says_what_it_lacks() -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         with pytest.raises(ClusterError, match="--rest_api_port"):
-            breakdown.times(f"127.0.0.1:{holder.getsockname()[1]}")
+            request_time.times(f"127.0.0.1:{holder.getsockname()[1]}")

@@ -9,16 +9,16 @@ from typing import IO
 
 import pytest
 
-from helpers.lines import Lines
+from helpers.load.child_output import ChildOutput
 
-Pipe = tuple[Lines, IO[bytes], IO[bytes]]
+Pipe = tuple[ChildOutput, IO[bytes], IO[bytes]]
 
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
     read, write = os.pipe()
     with os.fdopen(read, "rb") as output, os.fdopen(write, "wb", buffering=0) as said:
-        yield Lines(output), output, said
+        yield ChildOutput(output), output, said
 
 
 def soon() -> float:
