@@ -10,6 +10,7 @@ LOGS = BUILD / "logs"
 MANIFESTS = ROOT / "manifests"
 SERVING = ROOT / "serving"  # what the container is made of
 NOTEBOOKS = ROOT / "notebooks"
+RECORDINGS = ROOT / "recordings"  # what cells that need a cluster showed on one
 BENCHMARKS = ROOT / "benchmarks"
 RESULTS = BENCHMARKS / "results"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import os
 import signal
@@ -26,7 +27,8 @@ from papermill.exceptions import PapermillExecutionError
 from helpers import settings
 from helpers.book.lessons import Lesson, read, step_of, tags
 from helpers.clusters.local.supervisor_client import RUN
-from helpers.lab.notebook import Published, published_items
+from helpers.lab.claims import Claim, claims
+from helpers.lab.publishing import Published, published_items
 
 CELL_TIMEOUT_S = 900  # no cell of ours takes a tenth of it; a hung one must not hang CI
 
@@ -42,6 +44,7 @@ class Outcome:
         status: `ok`, `failed`, `skipped` (what it needs failed) or `interrupted`.
         seconds: from the kernel's start to its end.
         published: what it published, by name.
+        claims: the sentences that it checked against itself, in order.
         error: None, or `cell` (the code cell's number, from 1), `step` (the heading above),
             `source`, `kind` and `message`.
         leftovers: processes that it left running, which the runner then ended.
@@ -51,10 +54,38 @@ class Outcome:
     status: str
     seconds: float = 0.0
     published: Mapping[str, Published] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
     error: Error | None = None
     leftovers: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     finished: str = ""
+
+
+class _Client(PapermillNotebookClient):
+    """Papermill's client; a notebook that fails half-way still publishes what it has."""
+
+    def papermill_execute_cells(self) -> None:
+        super().papermill_execute_cells()
+        for index, cell in enumerate(self.nb.cells):
+            if "published" in tags(cell) and not cell.outputs and self.nb_man.stopped:
+                whole, cell.source = cell.source, publishing_what_there_is(cell.source)
+                self.execute_cell(cell, index)
+                cell.source = whole
+
+
+def publishing_what_there_is(source: str) -> str:
+    """A cell that publishes value by value, and passes over those that the run didn't come to."""
+    body = ast.parse(source).body
+    calls = [n.value for n in body if isinstance(n, ast.Expr) and isinstance(n.value, ast.Call)]
+    lines = [ast.unparse(node) for node in body if not isinstance(node, ast.Expr)]
+    for call in calls:
+        for keyword in call.keywords:
+            lines += [
+                f"try:\n    {ast.unparse(call.func)}({ast.unparse(keyword)})",
+                "except (NameError, AttributeError, LookupError, TypeError):",
+                f"    print({f'not published: {keyword.arg}'!r})",
+            ]
+    return "\n".join(lines)
 
 
 class _Engine(NBClientEngine):
@@ -73,7 +104,7 @@ class _Engine(NBClientEngine):
         cell_timeout_s: int,
         **_: Any,
     ) -> Any:
-        start, fail = nb_man.cell_start, nb_man.cell_exception
+        start, fail, nb_man.stopped = nb_man.cell_start, nb_man.cell_exception, False
 
         def cell_start(cell: Any, index: int, **rest: Any) -> None:
             on_cell(index, nb_man.nb)
@@ -81,10 +112,11 @@ class _Engine(NBClientEngine):
 
         def cell_exception(cell: Any, **rest: Any) -> None:
             on_failure()
+            nb_man.stopped = True
             fail(cell, **rest)
 
         nb_man.cell_start, nb_man.cell_exception = cell_start, cell_exception
-        client = PapermillNotebookClient(
+        client = _Client(
             nb_man, kernel_name=kernel_name, timeout=cell_timeout_s, startup_timeout=120
         )
         return client.execute(env=environment, stdout=kernel_log, stderr=kernel_log)
@@ -131,6 +163,7 @@ def run(
             status,
             seconds=round(time.monotonic() - start, 2),
             published=published_items(output) if output.exists() else {},
+            claims=tuple(claims(output)) if output.exists() else (),
             error=error,
             leftovers=left,
             parameters=dict(parameters or {}),

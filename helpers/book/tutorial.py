@@ -31,7 +31,7 @@ from helpers.book import lessons, runner, site
 from helpers.book.lessons import Lesson
 from helpers.book.runner import Outcome
 from helpers.errors import TutorialError
-from helpers.lab.notebook import Published
+from helpers.lab.publishing import Published
 
 SCHEMA = "inception-tutorial-results/1"
 OUTPUT = settings.BUILD / "tutorial"
@@ -63,6 +63,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "parameters": dict(outcome.parameters),
         "published": {item.name: item.value for item in values},
         "labels": {item.name: item.label for item in values if item.label},
+        "claims": [vars(claim) for claim in outcome.claims],
         "error": outcome.error,
         "leftovers": list(outcome.leftovers),
     }

@@ -102,7 +102,7 @@ def test_it_answers_as_the_local_target_does(running: container.Container) -> No
 
 
 def test_its_health_check_succeeds_once_the_model_is_served(running: container.Container) -> None:
-    from helpers.lab.notebook import wait_until
+    from helpers.lab import wait_until
 
     assert wait_until(
         lambda: running.health == "healthy", what="the engine's next check", timeout_s=30

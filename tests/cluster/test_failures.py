@@ -20,7 +20,7 @@ from helpers.client import PLAIN, Resilience
 from helpers.clusters import patches
 from helpers.clusters.kubernetes import KubernetesCluster, forward
 from helpers.faults import Drill, Fault, actions
-from helpers.lab.notebook import wait_until
+from helpers.lab import wait_until
 
 pytestmark = pytest.mark.timeout(1200)  # a whole notebook is run for the first of them
 

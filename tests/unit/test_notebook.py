@@ -12,7 +12,7 @@ import pytest
 from nbclient import NotebookClient
 
 from helpers.errors import NotebookError, NotReadyError
-from helpers.lab import notebook
+from helpers.lab import claims, files, publishing, waiting
 
 
 def executed(*sources: str) -> Any:
@@ -27,17 +27,20 @@ def run() -> Any:
     """One notebook that uses what this file asks about: starting a kernel takes a second."""
     return executed(
         "import numpy as np\n"
-        "from helpers.lab.notebook import publish, show_file, track\n"
+        "from helpers.lab import claim, headline, publish, show_file, track\n"
         "from helpers.lab.plots.picture import picture\n"
-        "publish('images_per_second', np.float32(6.25), label='images a second')\n"
-        "publish('weights', 'random')",
-        "publish('weights', 'imagenet')\n"
-        "publish('percentiles', {'p50': np.int64(12), 'all': [1, None, True]})",
+        "publish(\n"
+        "    images_per_second=headline(np.float32(6.25), 'images per second'), weights='random'\n"
+        ")",
+        "publish(weights='imagenet', percentiles={'p50': np.int64(12), 'all': [1, None, True]})",
         "list(track([1, 2], what='loads'))",
         "from matplotlib.figure import Figure\n"
         "figure = Figure(figsize=(2, 1))\n"
         "picture(figure, alt='An empty figure')",
         "show_file('helpers/settings.py', lines=(1, 2))",
+        "claim('even', 0.05 < 0.1, 'The shares are even.', otherwise='They are not.')",
+        "claim('even_by_hand', 0.5 < 0.1, 'The shares are even.', otherwise='They are not.')",
+        "claim('faster', 1.0 > 1.2, 'Four are faster than one.')",
     )
 
 
@@ -47,22 +50,23 @@ def test_published_values_come_back_by_name_and_the_last_one_counts(run: Any) ->
         "weights": "imagenet",
         "percentiles": {"p50": 12, "all": [1, None, True]},
     }
-    assert expected == notebook.published(run)
+    assert expected == publishing.published(run)
 
 
 def test_published_values_come_back_from_a_file(run: Any, tmp_path: Path) -> None:
     path = tmp_path / "run.ipynb"
     nbformat.write(run, path)
-    assert notebook.published(run) == notebook.published(path)
+    assert publishing.published(run) == publishing.published(path)
 
 
 def test_a_label_makes_a_headline_number(run: Any) -> None:
-    item = notebook.published_items(run)["images_per_second"]
-    assert (item.label, item.text) == ("images a second", "6.25")
+    item = publishing.published_items(run)["images_per_second"]
+    assert (item.label, item.text) == ("images per second", "6.25")
 
 
-def test_a_cell_shows_a_published_value_as_one_quiet_line(run: Any) -> None:
-    assert run.cells[0].outputs[0].data["text/plain"] == "images_per_second = 6.25"
+def test_a_cell_shows_what_it_publishes_a_line_each(run: Any) -> None:
+    lines = "images_per_second = 6.25\nweights = random"
+    assert run.cells[0].outputs[0].data["text/plain"] == lines
 
 
 def test_progress_is_one_line_that_ends_with_what_was_done(run: Any) -> None:
@@ -89,12 +93,7 @@ def test_a_shown_file_is_the_file_with_its_name(run: Any) -> None:
 )
 def test_a_value_that_json_cannot_hold_is_refused(value: object) -> None:
     with pytest.raises(NotebookError, match="'value' can't be published"):
-        notebook.publish("value", value)
-
-
-def test_a_name_that_is_no_identifier_is_refused() -> None:
-    with pytest.raises(NotebookError, match="'images per second' can't be published"):
-        notebook.publish("images per second", 1)
+        publishing.publish(value=value)
 
 
 @pytest.mark.parametrize(
@@ -116,32 +115,48 @@ def test_a_name_that_is_no_identifier_is_refused() -> None:
     ],
 )
 def test_a_value_is_written_as_a_person_reads_it(value: object, words: str) -> None:
-    assert words == notebook.in_words(value)
+    assert words == publishing.in_words(value)
 
 
 def test_a_missing_notebook_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotebookError, match=r"gone\.ipynb can't be read as a notebook"):
-        notebook.published(tmp_path / "gone.ipynb")
+        publishing.published(tmp_path / "gone.ipynb")
 
 
 def test_a_wait_ends_with_what_the_condition_returned() -> None:
     answers = iter([None, "", "ready"])
     assert (
-        notebook.wait_until(lambda: next(answers), what="an answer", timeout_s=10, poll_s=0)
+        waiting.wait_until(lambda: next(answers), what="an answer", timeout_s=10, poll_s=0)
         == "ready"
     )
 
 
 def test_a_wait_that_is_too_long_says_what_for() -> None:
     with pytest.raises(NotReadyError, match=r"waited 0 s for the moon"):
-        notebook.wait_until(lambda: False, what="the moon", timeout_s=0)
+        waiting.wait_until(lambda: False, what="the moon", timeout_s=0)
 
 
 def test_a_condition_that_fails_ends_the_wait() -> None:
     with pytest.raises(ZeroDivisionError):
-        notebook.wait_until(lambda: 1 / 0, what="a quotient", timeout_s=10)
+        waiting.wait_until(lambda: 1 / 0, what="a quotient", timeout_s=10)
 
 
 def test_a_missing_file_cannot_be_shown() -> None:
     with pytest.raises(NotebookError, match="can't be shown"):
-        notebook.show_file("manifests/none.yaml")
+        files.show_file("manifests/none.yaml")
+
+
+def test_a_claim_says_what_is_true_of_the_run(run: Any) -> None:
+    said = {claim.name: (claim.held, claim.sentence) for claim in claims.claims(run)}
+    assert said["even"] == (True, "The shares are even.")
+    assert said["even_by_hand"] == (False, "They are not.")
+
+
+def test_a_claim_that_fails_and_has_nothing_else_to_say_contradicts_the_text(run: Any) -> None:
+    assert [c.name for c in claims.claims(run) if c.contradicted] == ["faster"]
+    assert "contradicts" in run.cells[7].outputs[0].data["text/markdown"]
+
+
+def test_a_claims_name_is_an_identifier() -> None:
+    with pytest.raises(NotebookError, match="'as fast' can't name a claim"):
+        claims.claim("as fast", True, "It is as fast.")

@@ -36,6 +36,11 @@ def cells(lesson: Lesson, kind: str) -> list[Any]:
     return [cell for cell in node(lesson.path).cells if cell.cell_type == kind]
 
 
+def taught(lesson: Lesson) -> list[Any]:
+    """The code cells of the lesson: all but the one that publishes."""
+    return [cell for cell in cells(lesson, "code") if "published" not in tags(cell)]
+
+
 def prose(lesson: Lesson) -> str:
     """All Markdown, without what stands in fences, where `#` starts a comment."""
     text = "\n\n".join(cell.source for cell in cells(lesson, "markdown"))
@@ -153,20 +158,19 @@ def test_no_parameter_is_a_variable_of_every_shell(lesson: Lesson) -> None:
 
 @all_notebooks
 def test_cells_are_small(lesson: Lesson) -> None:
-    long = [cell.id for cell in cells(lesson, "code") if code_lines(cell.source) > CELL_LINES]
-    assert long == []
+    assert [cell.id for cell in taught(lesson) if code_lines(cell.source) > CELL_LINES] == []
 
 
 @all_notebooks
 def test_half_of_the_cells_are_smaller_still(lesson: Lesson) -> None:
-    lengths = [code_lines(cell.source) for cell in cells(lesson, "code")]
+    lengths = [code_lines(cell.source) for cell in taught(lesson)]
     assert sum(length <= SMALL_LINES for length in lengths) >= len(lengths) / 2
 
 
 @all_notebooks
 def test_a_cell_ends_on_a_value(lesson: Lesson) -> None:
     """Four in five do: a cell that only closes or defines something has nothing to show."""
-    others = [c for c in cells(lesson, "code") if "parameters" not in tags(c)]
+    others = [cell for cell in taught(lesson) if "parameters" not in tags(cell)]
     silent = [c.source for c in others if not isinstance(parsed(c.source).body[-1], ast.Expr)]
     assert len(silent) <= len(others) / 5, "\n---\n".join(silent)
 
@@ -177,8 +181,10 @@ def test_nothing_sleeps(lesson: Lesson) -> None:
 
 
 @all_notebooks
-def test_it_has_a_number_or_a_word_to_publish(lesson: Lesson) -> None:
-    assert [c.id for c in cells(lesson, "code") if "publish(" in c.source] != []
+def test_its_last_cell_publishes(lesson: Lesson) -> None:
+    last = node(lesson.path).cells[-1]
+    assert "published" in tags(last)
+    assert "publish(" in last.source
 
 
 @all_notebooks

@@ -17,7 +17,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from helpers import settings
 from helpers.book import lessons, site
 from helpers.book.site import cells
-from helpers.lab.notebook import PUBLISHED
+from helpers.lab.claims import CLAIM
+from helpers.lab.publishing import PUBLISHED
 
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
@@ -61,8 +62,14 @@ def shown(data: dict[str, Any], **metadata: Any) -> Any:
     return new_output("display_data", data=data, metadata=metadata)
 
 
-def published(name: str, value: Any, label: str = "") -> Any:
-    return shown({PUBLISHED: {"name": name, "value": value, "label": label}, "text/plain": "x"})
+def published(**values: Any) -> Any:
+    record = [{"name": name, "value": value, "label": ""} for name, value in values.items()]
+    return shown({PUBLISHED: record, "text/plain": "x"})
+
+
+def claimed(held: bool, sentence: str) -> Any:
+    record = {"name": "even", "held": held, "sentence": sentence, "contradicted": not held}
+    return shown({CLAIM: record, "text/markdown": sentence, "text/plain": sentence})
 
 
 def code(source: str, *outputs: Any, tags: tuple[str, ...] = ()) -> Any:
@@ -96,7 +103,11 @@ def second_notebook() -> Any:
             new_output("error", ename="ValueError", evalue="<none>", traceback=["a", "b"]),
             tags=("raises-exception",),
         ),
-        code("publish()", published("planks", 23851784, "planks"), published("weights", "random")),
+        code(
+            'claim("even", True, f"The *planks* are even.")',
+            claimed(True, "The *planks* are even."),
+        ),
+        code("publish()", published(planks=23851784, weights="random"), tags=("published",)),
         new_markdown_cell(SOLUTION),
     ]
     return new_notebook(cells=contents)
@@ -331,11 +342,19 @@ def test_numbers_in_tables_are_aligned_and_the_frames_own_style_is_gone(
     assert page.select("article style") == []
 
 
-def test_a_published_value_reads_as_words_between_the_outputs(page: BeautifulSoup) -> None:
-    assert [text(line) for line in page.select("p.published")] == [
-        "planks 23,851,784",
-        "weights random",
-    ]
+def test_what_is_published_is_a_folded_table_at_the_end_and_nowhere_else(
+    page: BeautifulSoup,
+) -> None:
+    assert "publish()" not in text(page.article)
+    rows = page.select("details.numbers tr")
+    cells = [[text(cell) for cell in row.select("th, td")] for row in rows]
+    assert cells == [["planks", "23,851,784"], ["weights", "random"]]
+
+
+def test_a_claim_reads_as_prose_without_its_code(page: BeautifulSoup) -> None:
+    (sentence,) = page.select("article .claim")
+    assert str(sentence.em) == "<em>planks</em>"
+    assert "claim(" not in text(page.article)
 
 
 def test_a_solution_is_folded_and_its_code_highlighted(page: BeautifulSoup) -> None:

@@ -20,11 +20,11 @@ import pytest
 
 from helpers import settings
 from helpers.book import lessons, runner, tutorial
-from helpers.lab.notebook import published
+from helpers.lab.publishing import published
 
 pytestmark = pytest.mark.slow  # runs notebooks
 
-PUBLISH = "from helpers.lab.notebook import publish\n"
+PUBLISH = "from helpers.lab import headline, publish\n"
 SLEEPER = (
     "import subprocess, sys\n"
     "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
@@ -89,7 +89,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     write(
         notebooks,
         "00_first.ipynb",
-        PUBLISH + "publish('images', 23_851_784, label='parameters')\npublish('size', size)",
+        PUBLISH + "publish(images=headline(23_851_784, 'parameters'), size=size)",
         title="Count the shelf",
         parameters="size = 3  # planks",
     )
@@ -253,7 +253,7 @@ def test_an_interrupt_ends_the_kernel_and_what_it_started(
 
 
 def test_an_error_on_purpose_is_no_failure(tmp_path: Path) -> None:
-    path = write(tmp_path / "notebooks", "00_first.ipynb", FAILING, PUBLISH + "publish('a', 1)")
+    path = write(tmp_path / "notebooks", "00_first.ipynb", FAILING, PUBLISH + "publish(a=1)")
     node = nbformat.read(path, as_version=4)
     node.cells[1].metadata["tags"] = ["raises-exception"]
     nbformat.write(node, path)

@@ -10,7 +10,7 @@ from helpers.book import lessons
 from helpers.book.lessons import Lesson
 from helpers.book.tutorial import highlights
 from helpers.errors import NotebookError
-from helpers.lab.notebook import Published
+from helpers.lab.publishing import Published
 
 
 def test_values_with_a_label_are_told_first() -> None:

@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from helpers.book.lessons import Lesson, read, tags
 from helpers.book.site import cells
 from helpers.errors import NotebookError
-from helpers.lab.notebook import in_words
+from helpers.lab.publishing import in_words
 
 _HERE = Path(__file__).parent
 # Family, style, the weights that the variable font has, file. Latin subsets; licence: OFL.txt.

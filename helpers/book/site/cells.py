@@ -20,7 +20,8 @@ from nbconvert import HTMLExporter
 
 from helpers import settings
 from helpers.book.lessons import tags
-from helpers.lab.notebook import PUBLISHED, in_words
+from helpers.lab.claims import CLAIM
+from helpers.lab.recordings import RECORDED
 
 TEMPLATES = Path(__file__).parent / "templates"
 FRAME = {"What you'll do": "do", "What you'll learn": "learn", "What you'll need": "need"}
@@ -52,7 +53,7 @@ def render(node: Any, *, pages: Mapping[str, str], folder: Path) -> Body:
         pages: file name of each notebook that has a page to the page's.
         folder: where the page goes, from where its links lead.
     """
-    node = _with_words_for_figures(_with_quiet_streams(node))
+    node = _with_words_for_figures(_with_quiet_streams(_without_plumbing(node)))
     exporter = HTMLExporter(template_name="cells", extra_template_basedirs=[str(TEMPLATES)])
     exporter.exclude_anchor_links = True
     with warnings.catch_warnings():
@@ -60,8 +61,8 @@ def render(node: Any, *, pages: Mapping[str, str], folder: Path) -> Body:
         html, _ = exporter.from_notebook_node(
             node,
             resources={
-                "published": PUBLISHED,
-                "in_words": in_words,
+                "claim": CLAIM,
+                "recorded": RECORDED,
                 "overridden": any("injected-parameters" in tags(cell) for cell in node.cells),
             },
         )
@@ -80,12 +81,18 @@ def render(node: Any, *, pages: Mapping[str, str], folder: Path) -> Body:
     return Body(str(soup), steps, do, learn)
 
 
+def _without_plumbing(node: Any) -> Any:
+    """A copy without the cell that publishes: the page has a table of its values at its end."""
+    node = copy.deepcopy(node)
+    node.cells = [cell for cell in node.cells if "published" not in tags(cell)]
+    return node
+
+
 def _with_quiet_streams(node: Any) -> Any:
-    """A copy with one block of printed lines and one of log lines a cell, however they came.
+    """Has one block of printed lines and one of log lines a cell, however they came.
 
     TensorFlow's log arrives in pieces between what the cell prints, and would tear it apart.
     """
-    node = copy.deepcopy(node)
     for cell in node.cells:
         seen: dict[str, Any] = {}
         outputs = []
