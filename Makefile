@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup lab tutorial test lint bench bench-compare cluster-up cluster-images cluster-down test-cluster strip lock clean
+.PHONY: help setup lab tutorial test lint bench bench-compare cluster-up cluster-images record cluster-down test-cluster strip lock clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,12 @@ cluster-up: ## start a Kubernetes of two nodes (by Docker and kind; without them
 cluster-images: $(READY) ## build the images that the notebooks deploy, and put them on its nodes, after cluster-up
 	@tests/cluster/put-images
 	@echo "cluster-images: they are on the nodes, with the light network. Next: TARGET=kubernetes NETWORK=light make tutorial"
+
+# With the engine that is there, or one of our own for as long as it takes.
+record: $(READY) ## record what cells that need a cluster or an engine show, after cluster-images (NOTEBOOKS="04")
+	@if ! DOCKER_HOST=$$(tests/cluster/engine find); then \
+	  trap 'tests/cluster/engine stop' EXIT; trap 'exit 130' INT TERM; DOCKER_HOST=$$(tests/cluster/engine start); fi; \
+	export DOCKER_HOST; $(BIN)/python -m helpers.book.record
 
 test-cluster: $(READY) ## run the tests that need a cluster and a container engine, after cluster-up
 	@tests/cluster/run-tests

@@ -39,7 +39,7 @@ def prediction(photo: Photo, answer: Prediction, *, caveat: str = "") -> Picture
     if caveat:
         figure.text(0.5, -0.02, caveat, ha="center", va="top", color="#b3261e")
     alt = f"{photo.title}: {_short(answer.label)} {answer.score:.1%}, then four less likely labels"
-    return picture(figure, alt=alt)
+    return picture(figure, alt=alt, photographs=True)
 
 
 def contact_sheet(photos: Sequence[Photo], *, columns: int = 4) -> Picture:
@@ -52,7 +52,7 @@ def contact_sheet(photos: Sequence[Photo], *, columns: int = 4) -> Picture:
         _show(axis, photo)
         axis.set_title(fill(photo.title, 26), fontsize=10)
     alt = "The photos: " + "; ".join(photo.title for photo in photos)
-    return picture(figure, alt=alt)
+    return picture(figure, alt=alt, photographs=True)
 
 
 def preprocessing(steps: Mapping[str, np.ndarray]) -> Picture:
@@ -72,7 +72,7 @@ def preprocessing(steps: Mapping[str, np.ndarray]) -> Picture:
         axis.set(xticks=[], yticks=[])
         axis.grid(visible=False)
     alt = "The same photo after each step: " + ", ".join(steps)
-    return picture(figure, alt=alt)
+    return picture(figure, alt=alt, photographs=True)
 
 
 def _show(axis: Axes, photo: Photo) -> None:
