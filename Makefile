@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup lab tutorial test lint bench bench-compare cluster-up cluster-images record cluster-down test-cluster strip lock clean
+.PHONY: help setup lab tutorial test lint bench bench-compare claims cluster-up cluster-images record cluster-down test-cluster strip lock clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: $(READY) ## measure this machine; results go to benchmarks/results/
 
 bench-compare: $(READY) ## compare two results: make bench-compare A=old.json B=new.json
 	$(BIN)/python -m benchmarks.compare $(A) $(B)
+
+claims: $(READY) ## run the notebooks quiet and beside busy loops, and list how often each claim held (an hour)
+	@$(BIN)/python -m helpers.book.claims
 
 cluster-up: ## start a Kubernetes of two nodes (by Docker and kind; without them as root, on Linux with Go)
 	@config=$$(tests/cluster/up); context=$$(awk '/^current-context:/ {print $$2}' "$$config"); \

@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from kubernetes import client
@@ -26,11 +27,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from helpers import settings
-from helpers.book import lessons, runner
+from helpers.book import command, lessons, runner
 from helpers.book.lessons import Lesson
 from helpers.book.small_pictures import with_small_pictures
 from helpers.clusters.kubernetes.connection import choose_context, connect_api, overlay
-from helpers.errors import TutorialError
 from helpers.lab import recordings
 from helpers.lab.claims import CLAIM
 from helpers.lab.publishing import PUBLISHED, published
@@ -195,31 +195,33 @@ def missing(lesson: Lesson) -> list[str]:
     return [source for source, cell in cells if recordings.find(cell.source) is None]
 
 
+def run(environ: Mapping[str, str], *, folder: Path, console: Console) -> int:
+    """Records what the environment asks for; returns the exit status.
+
+    Raises:
+        TutorialError: the environment names a notebook or a value that there is not, or a cluster
+            that can't be used.
+    """
+    environ = _DEFAULTS | dict(environ)
+    chosen = lessons.choose(lessons.find(folder), environ.get("NOTEBOOKS", ""))
+    chosen = [lesson for lesson in chosen if needing(lessons.read(lesson.path))]
+    names = ", ".join(lesson.number for lesson in chosen) or "nothing: no cell needs it"
+    console.print(f"Recording {names}", highlight=False)
+    done = [
+        record(lesson, parameters=lessons.from_environment(lesson, environ), console=console)
+        for lesson in chosen
+    ]
+    size = sum(path.stat().st_size for path in settings.RECORDINGS.glob("*.json"))
+    console.print(f"All recordings: {size / 1e6:.2f} MB of {MOST_BYTES / 1e6:g}", highlight=False)
+    return 0 if all(done) and size <= MOST_BYTES else 1
+
+
 def main(arguments: Sequence[str] | None = None, *, environ: Mapping[str, str] = os.environ) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m helpers.book.record", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.parse_args(arguments)
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    environ = _DEFAULTS | dict(environ)
-    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
-    try:
-        chosen = lessons.choose(lessons.find(), environ.get("NOTEBOOKS", ""))
-        chosen = [lesson for lesson in chosen if needing(lessons.read(lesson.path))]
-        names = ", ".join(lesson.number for lesson in chosen) or "none: no cell needs a cluster"
-        console.print(f"Recording {names}", highlight=False)
-        done = [
-            record(lesson, parameters=lessons.from_environment(lesson, environ), console=console)
-            for lesson in chosen
-        ]
-    except TutorialError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    size = sum(path.stat().st_size for path in settings.RECORDINGS.glob("*.json"))
-    console.print(f"All recordings: {size / 1e6:.2f} MB of {MOST_BYTES / 1e6:g}", highlight=False)
-    return 0 if all(done) and size <= MOST_BYTES else 1
+    return command.call(lambda: run(environ, folder=settings.NOTEBOOKS, console=command.console()))
 
 
 if __name__ == "__main__":
