@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow  # runs notebooks
 # How busy the machine is, as a notebook sees it: loops are children of who runs the notebooks.
 BUSY = (
     "import os, psutil\n"
-    "from helpers.lab import claim\n"
+    "from helpers import machine\nfrom helpers.lab import claim\n"
     "loops = [p for p in psutil.Process(os.getppid()).children() if 'getppid' in str(p.cmdline())]"
 )
 
@@ -37,7 +37,7 @@ def run(folder: Path, *sources: str, **environ: str) -> tuple[int, dict[str, Any
 def test_each_claim_is_listed_with_how_often_it_held_quiet_and_busy(tmp_path: Path) -> None:
     sources = (
         "claim('calm', not loops, 'The machine is calm.', otherwise='It is busy.')",
-        "claim('as_many_loops', len(loops) in (0, psutil.cpu_count()), 'One per core.')",
+        "claim('as_many_loops', len(loops) in (0, machine.usable_cores()), 'One per core.')",
     )
     status, record = run(tmp_path, *sources, RUNS="2")
     calm, loops = record["claims"]
