@@ -26,7 +26,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@echo "setup: using the conda environment $(CONDA_PREFIX); no .venv is made"
 
 lab: $(READY) ## open JupyterLab, on copies in lab/ (LAB="--no-browser --port 9999" passes options on)
-	@$(BIN)/python -m helpers.lab_server $(LAB)
+	@$(BIN)/python -m helpers.open_lab $(LAB)
 
 tutorial: $(READY) ## run all notebooks and make one page of them (NOTEBOOKS="01 02" runs some)
 	@$(BIN)/python -m helpers.tutorial

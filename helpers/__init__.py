@@ -8,7 +8,7 @@ A module imports only from the floors below it (`tests/unit/test_floors.py` chec
     4  clusters, traffic, releases, results, capacity, breakdown, sweep
     5  notebook, faults, canary, overload, versions, preflight, lessons, cleanup
     6  plots, tables, runner, site
-    7  tutorial
+    7  tutorial, open_lab
 
 `helpers.model_server` is a wing of its own and imports nothing else from here.
 

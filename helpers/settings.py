@@ -10,6 +10,7 @@ LOGS = BUILD / "logs"
 MANIFESTS = ROOT / "manifests"
 SERVING = ROOT / "serving"  # what the container is made of
 NOTEBOOKS = ROOT / "notebooks"
+LAB = ROOT / "lab"  # the reader's copies of them, which git ignores
 BENCHMARKS = ROOT / "benchmarks"
 RESULTS = BENCHMARKS / "results"
 
