@@ -11,6 +11,7 @@ MANIFESTS = ROOT / "manifests"
 SERVING = ROOT / "serving"  # what the container is made of
 NOTEBOOKS = ROOT / "notebooks"
 RECORDINGS = ROOT / "recordings"  # what cells that need a cluster showed on one
+LAB = ROOT / "lab"  # the reader's copies of them, which git ignores
 BENCHMARKS = ROOT / "benchmarks"
 RESULTS = BENCHMARKS / "results"
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from helpers.errors import ExportError
+from helpers.errors import ExportError, interruptible
 from helpers.machine.processor import processor_class
 from helpers.settings import MODEL_NAME, SEED
 
@@ -123,6 +123,7 @@ def model_of(export: Export) -> keras.Model:
     return model
 
 
+@interruptible("the export was stopped, and left nothing half written. Run it again to have it.")
 def _build(asked: Export) -> Export:
     from . import signatures, warmup
 

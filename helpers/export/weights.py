@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from helpers import proxies
 from helpers.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -109,7 +110,9 @@ def download(url: str = URL, *, md5: str = MD5) -> Path:
         file = keras.utils.get_file(name, url, cache_subdir="models", file_hash=md5)
     except Exception as error:  # get_file raises bare Exception
         raise WeightsError(
-            "ImageNet's weights can't be downloaded", cause=str(error), next_step=f"{OFFLINE}."
+            "ImageNet's weights can't be downloaded",
+            cause=proxies.words(url, error),
+            next_step=f"{OFFLINE}.",
         ) from error
     finally:
         socket.setdefaulttimeout(before)

@@ -298,6 +298,34 @@ def test_what_a_killed_export_left_is_removed(tmp_path: Path) -> None:
     assert not left.exists()
 
 
+def test_an_export_that_is_stopped_says_so_in_one_line(tmp_path: Path) -> None:
+    """In IPython, as in a notebook: Ctrl-C in the middle of what writes the variables."""
+    program = f"""
+        import os, signal
+        from pathlib import Path
+        from helpers.export import export, runtime, warmup
+
+        def write(directory):
+            os.kill(os.getpid(), signal.SIGINT)
+
+        warmup.write = write
+        export(Path({str(tmp_path)!r}), network="light")
+    """
+    file = tmp_path / "stopped.ipy"
+    file.write_text(textwrap.dedent(program))
+    done = subprocess.run(
+        [sys.executable, "-m", "IPython", "--colors=NoColor", str(file)],
+        capture_output=True,
+        text=True,
+    )
+    said = f"{done.stdout}{done.stderr}".strip().splitlines()
+    assert said == [
+        "Interrupted: the export was stopped, and left nothing half written. "
+        "Run it again to have it."
+    ]
+    assert list((tmp_path / "inception").iterdir()) == []
+
+
 def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
     """A process that may write no file over 100 kB stands for a disk that is full."""
     program = f"""
