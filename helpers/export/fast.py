@@ -92,7 +92,7 @@ def write_graph(model: keras.Model, directory: Path, measures: Collection[str]) 
         images = v1.placeholder_with_default(
             signatures.photos_of(inputs), [None], name=PREDICT_INPUT
         )
-        pictures = signatures.preprocess_batch(images, decode=decode)
+        pictures = signatures.preprocess_batch(images, network=model.name, decode=decode)
         outputs = signatures.top_five(folded(model, weights, pictures, dtype=dtype))
         predict = v1.saved_model.predict_signature_def
         builder = v1.saved_model.Builder(str(directory))
@@ -183,7 +183,7 @@ def _write_and_compare(
 ) -> Difference:
     write_graph(model, directory, measures)
     data = [photo.data for photo in photos.samples()]
-    pictures = signatures.preprocess_batch(tf.constant(data))
+    pictures = signatures.preprocess_batch(tf.constant(data), network=model.name)
     answers = signatures.top_five(model(pictures, training=False))
     expected = answers[CLASSES_OUTPUT].numpy(), answers[SCORES_OUTPUT].numpy()
     runner = load_in_process(directory)
