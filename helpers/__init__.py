@@ -2,7 +2,7 @@
 
 A module imports only from the floors below it (`tests/unit/test_floors.py` checks that):
 
-    1  errors, settings, lines
+    1  errors, settings, lines, progress
     2  photos, labels, stats, processor, addresses, protos, generator, certificates
     3  export, client, load, container, machine, faulty_server
     4  clusters, traffic, releases, results, capacity, breakdown, sweep

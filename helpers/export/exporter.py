@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ import psutil
 
 from helpers.errors import ExportError
 from helpers.processor import processor_class
+from helpers.progress import Line
 from helpers.settings import MODEL_NAME, SEED
 
 from . import weights as weights_
@@ -129,19 +131,29 @@ def model_of(export: Export) -> keras.Model:
 
 
 def _build(asked: Export) -> Export:
+    line, start = Line(), time.monotonic()
+    name = f"{asked.title}, {asked.form} form"
+    line.show(f"{name}: TensorFlow …")
     from . import signatures, warmup
 
-    model = model_of(asked)
-    made = replace(asked, parameters=model.count_params())
-    with _whole(made.path) as directory:
-        if made.form == "fast":
-            from . import fast
+    try:
+        line.show(f"{name}: network and weights …")
+        model = model_of(asked)
+        made = replace(asked, parameters=model.count_params())
+        with _whole(made.path) as directory:
+            if made.form == "fast":
+                from . import fast
 
-            made = fast.write(model, directory, made)
-        else:
-            signatures.write_plain(model, directory)
-        warmup.write(directory)
-        made.write(directory)
+                line.show(f"{name}: writing the graph, comparing its answers …")
+                made = fast.write(model, directory, made, line)
+            else:
+                line.show(f"{name}: writing the graph …")
+                signatures.write_plain(model, directory)
+            warmup.write(directory)
+            made.write(directory)
+        line.show(f"{name}: exported in {time.monotonic() - start:.0f} s")
+    finally:
+        line.end()
     return made
 
 

@@ -7,9 +7,9 @@ from helpers.settings import CLASS_COUNT, IMAGE_SIZE
 from . import efficientnet
 from .runtime import keras, np
 
-# How much smaller the last layer's random weights are than its input asks for. Scores of a network
-# that knows nothing are then nearly 0.1 % each, and softmax doesn't blow the rounding of bfloat16,
-# 3 % of a logit in random layers, up into another answer.
+# How much smaller the last layer's random weights are than He's. Scores of a network that knows
+# nothing are then nearly 0.1 % each. With He's they would be up to 6 %, and rounding to bfloat16,
+# which moves random logits by 1 % and more, would make a form fail or pass by chance.
 _LAST_LAYER = 0.1
 
 
