@@ -21,7 +21,7 @@ def test_every_official_image_that_is_named_is_of_the_release() -> None:
         text=True,
         check=True,
     ).stdout.split()
-    assert {name.partition(":")[2] for name in named} == {RELEASE, f"{RELEASE}-gpu"}
+    assert {name.partition(":")[2].rstrip(".") for name in named} == {RELEASE, f"{RELEASE}-gpu"}
 
 
 @pytest.mark.parametrize("package", ["tensorflow", "tensorflow-serving-api"])
