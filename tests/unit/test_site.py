@@ -457,7 +457,8 @@ def test_no_two_cards_have_the_same_kind_of_picture() -> None:
 
 
 def test_a_search_finds_sections_by_where_they_are() -> None:
-    html = '<p>Before.</p><h2 id="a">Load</h2><p>A <b>pod</b>.</p><h3 id="b">More</h3><p>End</p>'
+    heading = '<h2 id="a"><span class="step">1</span> Load</h2>'
+    html = f'<p>Before.</p>{heading}<p>A <b>pod</b>.</p><h3 id="b">More</h3><p>End</p>'
     found = [
         (one["url"], one["title"], one["text"]) for one in search.sections("p.html", "P", html)
     ]

@@ -123,7 +123,7 @@ def _first_lines(soup: BeautifulSoup) -> None:
     for cell in soup.select("[data-first-line]"):
         code = cell.select_one(".highlight pre")
         if code is not None:
-            line = soup.new_tag("span", attrs={"class": "magic"})
+            line = soup.new_tag("span", attrs={"class": "first-line"})
             line.string = f"{cell['data-first-line']}\n"
             code.insert(0, line)
 

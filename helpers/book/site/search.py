@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bs4 import BeautifulSoup, Tag
+from bs4.element import NavigableString
 
 LIBRARY = Path(__file__).parent / "search_library" / "minisearch.js"
 _LONGEST = 4000  # characters of a section: a longer one is an output that nobody searches
@@ -29,11 +30,17 @@ def sections(page: str, title: str, html: str) -> Iterator[dict[str, Any]]:
         if isinstance(element, Tag) and element.name in ("h2", "h3") and element.get("id"):
             yield from _full(here)
             anchor = f"{page}#{element['id']}"
-            title_here = element.get_text(" ", strip=True)
+            own = [text for text in element.strings if not _beside(text)]
+            title_here = " ".join("".join(own).split())
             here = {"url": anchor, "page": title, "title": title_here, "text": ""}
         elif isinstance(element, str) and element.strip() and not element.find_parent(["h2", "h3"]):
             here["text"] += f" {' '.join(element.split())}"
     yield from _full(here)
+
+
+def _beside(text: NavigableString) -> bool:
+    """Whether it is no word of a heading but its number, or how long its step took."""
+    return text.find_parent(class_=["step", "took"]) is not None
 
 
 def _full(section: dict[str, Any]) -> Iterator[dict[str, Any]]:
