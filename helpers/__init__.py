@@ -3,7 +3,7 @@
 A module imports only from the floors below it (`tests/unit/test_floors.py` checks that):
 
     1  errors, settings, lines, proxies
-    2  photos, labels, stats, processor, addresses, protos, generator, certificates
+    2  pages, photos, labels, stats, processor, addresses, protos, generator, certificates
     3  export, client, load, container, machine, faulty_server
     4  clusters, traffic, releases, results, capacity, breakdown, sweep
     5  notebook, faults, canary, overload, versions, preflight, lessons, cleanup

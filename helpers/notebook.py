@@ -260,6 +260,10 @@ def show_file(path: str | Path, *, lines: tuple[int, int] | None = None) -> Mark
     file = settings.ROOT / path
     try:
         text = file.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise NotebookError(
+            f"{file} can't be shown", cause="it isn't text", next_step="Open it by its own program."
+        ) from error
     except OSError as error:
         raise NotebookError(
             f"{file} can't be shown", cause=str(error), next_step="Check the path."
