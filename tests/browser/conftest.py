@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from papermill.parameterize import parameterize_notebook
 from playwright.sync_api import BrowserContext, sync_playwright
 
 from helpers import lessons, open_lab, settings
+from helpers.clusters import launch
 
 INSTALL = settings.ROOT / "tests" / "cluster" / "install"
 # As root, in a machine without the outside world.
@@ -54,12 +56,14 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     options = ["--no-browser", "--port=0", "--allow-root", "--LabApp.expose_app_in_browser=True"]
     # A home of its own: nobody's settings, and none of ours are left there.
     own = {"JUPYTER_CONFIG_DIR": root / "config", "JUPYTER_RUNTIME_DIR": root / "runtime"}
-    log = root / "log"
+    log, ends_with_us = root / "log", (sys.executable, launch.__file__, "kernel")
+    pipe, kept = os.pipe()
     with (
         log.open("w") as written,
         subprocess.Popen(
-            open_lab.command(options, lab=folder),
-            stdout=written, stderr=written, cwd=root, start_new_session=True,
+            # Linux ends it with these tests, however they end; kernels end with their server.
+            [*ends_with_us, str(os.getpid()), str(pipe), *open_lab.command(options, lab=folder)],
+            stdout=written, stderr=written, cwd=root, start_new_session=True, pass_fds=[pipe],
             env=os.environ | {name: str(path) for name, path in own.items()},
         ) as process,
     ):  # fmt: skip
@@ -76,6 +80,8 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
+            os.close(pipe)
+            os.close(kept)
 
 
 @pytest.fixture(scope="session")
