@@ -208,10 +208,12 @@ def tflite(path: Path) -> None:
     (other / "model.tflite").write_bytes(plain)
     model = flatbuffer_utils.convert_bytearray_to_object(plain)
     graph = model.subgraphs[0]
-    sent, given = (graph.tensors[i[0]].name.decode() for i in (graph.inputs, graph.outputs))
+    # Early converters left ":0" out of a tensor's name, though the signature has it.
+    output = graph.tensors[graph.outputs[0]]
+    output.name = output.name.removesuffix(b":0")
+    sent, given = graph.tensors[graph.inputs[0]].name.decode(), output.name.decode()
     (path / "model.tflite").write_bytes(
         with_signatures(model, {
-            # Early converters left ":0" out of a tensor's name.
             "serving_default": ({"x": sent}, {"y": f"{given}:0"}),
             "tripled": ({"number": sent}, {"product": given}),
         })

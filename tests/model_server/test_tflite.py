@@ -56,7 +56,6 @@ def signature_of(server: Server, name: str, version: int) -> Any:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        # The name of the output's tensor, as the second signature has it; a message that is cut.
         (b"number", b"\xff\xff\xff\xff\xff\xff", "Invalid SignatureDefs found in TfLite model"),
         (
             b"serving_default_x:0\x10",
