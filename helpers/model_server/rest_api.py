@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import http.client
 import json
 import logging
@@ -32,6 +33,7 @@ from helpers.model_server.status import HTTP_STATUS, Code, StatusError, from_exc
 
 log = logging.getLogger("model_server")
 _LARGEST_BODY = 2**31 - 1  # bytes, unpacked, as gRPC's
+_LARGE_BODY = 1 << 20  # bytes; many a photo is smaller
 
 _REQUESTS = {
     "predict": predict_pb2.PredictRequest,
@@ -187,23 +189,26 @@ class _Api(tornado.web.RequestHandler):
     async def _prediction(self, model: list[str | None], action: str) -> str:
         self._call.api = action.capitalize()
         request = self._request(_REQUESTS[action], model)
-        rows = self._fill(request, action)
+        rows = await self._fill(request, action)
         response = await getattr(self._inference, action)(request, self._call)
         if action == "predict":
             return json_answers.predictions(response, rows=rows)
         write = json_answers.classifications if action == "classify" else json_answers.regressions
         return write(response.result)
 
-    def _fill(self, request: Any, action: str) -> bool:
+    async def _fill(self, request: Any, action: str) -> bool:
         """Make a request of the body, which then is free. Returns whether it came in rows."""
         body = b"".join(self._chunks)
         self._chunks = []
-        document = json_tensors.parse(body)
+        document = await _parse(body)
         request.model_spec.signature_name = utf8(document.get("signature_name", ""))
-        with json_tensors.reading(body):
+        try:
             if action == "predict":
                 return json_tensors.fill_predict(request, document, self._inputs(request))
             json_examples.fill_examples(request.input, document)
+        except OverflowError:
+            await _parse(body, exactly=True)  # says where the number is
+            raise
         return True
 
     def _inputs(self, request: predict_pb2.PredictRequest) -> dict[str, Any]:
@@ -232,6 +237,14 @@ class _Api(tornado.web.RequestHandler):
             f'{{\n"model_spec":{_json(response.model_spec)},\n"metadata": '
             f'{{"signature_def": {_json(signatures)}}}\n}}\n'
         )
+
+
+async def _parse(body: bytes, *, exactly: bool = False) -> dict[str, Any]:
+    """Parse a body, in a thread where others would have to wait for it."""
+    parse = functools.partial(json_tensors.parse, body, exactly=exactly)
+    if len(body) < _LARGE_BODY:
+        return parse()
+    return await asyncio.get_running_loop().run_in_executor(None, parse)
 
 
 def _json(message: Any) -> str:
