@@ -1,6 +1,7 @@
 """The flags of `tensorflow_model_server`, with its names and defaults.
 
-Source: `model_servers/main.cc` and `server.h` of tensorflow/serving, r2.20.
+Source: `model_servers/main.cc` and `server.h` of tensorflow/serving, r2.20, the newest branch that
+could be read. Image and exports are of release 2.21.0, whose `--help` has the last word.
 """
 
 from __future__ import annotations
