@@ -46,12 +46,16 @@ class Lifecycle:
                     try:
                         version.model = await self._load(version)
                     except Exception as error:
-                        version.error = from_exception(error)
+                        # Kept for as long as the version is known, and therefore without the
+                        # traceback, whose frames hold all that had been loaded.
+                        version.error = from_exception(error).bare()
                         log.error("Loading servable: %s failed: %s", version, version.error)
                     else:
                         version.state, version.error = State.AVAILABLE, None
                         log.info("Successfully loaded servable version %s", version)
                         break
+            if version.model is None:
+                await self._in_thread(memory.give_back)
         finally:
             version.task = None
             if version.model is None:
@@ -79,12 +83,14 @@ class Lifecycle:
             await version.idle.wait()
         assert version.model is not None
         model, version.model = version.model, None
-        in_thread = asyncio.get_running_loop().run_in_executor
-        await in_thread(self.threads, model.close)
+        await self._in_thread(model.close)
         del model
-        await in_thread(self.threads, memory.give_back)
+        await self._in_thread(memory.give_back)
         version.task, version.state = None, State.END
         log.info("Done unloading servable %s", version)
+
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self.threads, work)
 
     def close(self) -> None:
         """End the threads."""

@@ -109,7 +109,31 @@ def test_thirty_versions_leave_the_memory_as_it_was_after_the_third(
                 shutil.rmtree(base / str(number - 1))
                 if number == 3:
                     before = resident(server)
-            assert resident(server) < GROWTH * before
+            after = resident(server)
+    assert after < GROWTH * before
+
+
+def test_a_version_that_fails_its_warm_up_leaves_its_error_and_nothing_else(
+    models: Path, tmp_path: Path
+) -> None:
+    """An exception keeps the frames that it passed, and what was loaded in them."""
+    base = tmp_path / "ballast"
+    shutil.copytree(models / "ballast" / "1", base / "1")
+    with serving(
+        tmp_path / "log", "--model_name=ballast", f"--model_base_path={base}",
+        "--max_num_load_retries=0",
+    ) as server:  # fmt: skip
+        for number in range(2, 9):
+            broken = tmp_path / "unfinished"
+            shutil.copytree(base / "1", broken)
+            (broken / "assets.extra").mkdir()
+            (broken / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"no record " * 20)
+            broken.rename(base / str(number))
+            until(lambda new=number: server.states("ballast").get(new) == "END")
+            if number == 3:
+                before = resident(server)
+        assert resident(server) < before + 24_000_000  # less than a version; five have failed
+        assert "DATA_LOSS" in server.log
 
 
 def test_an_idle_batch_thread_keeps_no_version_in_memory(models: Path, tmp_path: Path) -> None:
