@@ -58,7 +58,7 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     own = {"JUPYTER_CONFIG_DIR": root / "config", "JUPYTER_RUNTIME_DIR": root / "runtime"}
     # With that variable a kernel shows nothing of what C++ writes to standard error.
     environment = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
-    log, ends_with_us = root / "log", (sys.executable, launch.__file__, "kernel")
+    log, ends_with_us = root / "log", (sys.executable, die_with_parent.__file__, "kernel")
     pipe, kept = os.pipe()
     with (
         log.open("w") as written,
