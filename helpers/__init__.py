@@ -18,10 +18,17 @@ A room imports only from the floors below its own (`tests/unit/test_floors.py` c
     1      machine    this machine and its class of processor                    00
     1      settings   names, ports and paths, spelled once                       01
     1      errors     the family of errors: what, why, what next                 02
+    1      proxies    which requests go by the HTTP proxy of the environment         02
     1      progress   one line that is rewritten while something is waited for   01
     1      closing    what is closed when its `with` block is left               02
 
 Two wings are programs of their own and import nothing else from here: `model_server`, the server
 that stands in for `tensorflow_model_server`, and `generator`, the process that sends the load (its
 start is part of what is measured, so it loads nothing that it doesn't need).
+
+Importing any of it takes this machine out of the way of HTTP proxies, see `proxies`.
 """
+
+from helpers import proxies
+
+proxies.reach_directly(*proxies.THIS_MACHINE, *proxies.TEST_CLUSTER)

@@ -11,6 +11,7 @@ MANIFESTS = ROOT / "manifests"
 SERVING = ROOT / "serving"  # what the container is made of
 NOTEBOOKS = ROOT / "notebooks"
 RECORDINGS = ROOT / "recordings"  # what cells that need a cluster showed on one
+LAB = ROOT / "lab"  # the reader's copies of them, which git ignores
 BENCHMARKS = ROOT / "benchmarks"
 RESULTS = BENCHMARKS / "results"
 
@@ -19,6 +20,7 @@ MODELS = BUILD / "models"  # Inception-v3 as Keras exports it: runs on every ser
 MODELS_FAST = BUILD / "models-fast"  # the same network, made as fast as this processor allows
 MODELS_LIGHT = BUILD / "models-light"  # the same signatures over a trivial network, for tests
 MODELS_LIGHT_FAST = BUILD / "models-light-fast"
+BY_HAND = BUILD / "by_hand"  # the export that notebook 01 makes by hand, anew on each run
 CONTAINER_MODELS = "/models"
 CONTAINER_CONFIG = "/etc/serving"  # where a container sees SERVING
 
@@ -43,5 +45,9 @@ SEED = 2016  # of random weights, so that two machines export the same network
 
 
 def models_of(network: str) -> Path:
-    """Where the notebooks keep their exports of a network: one folder has one network."""
-    return MODELS_LIGHT if network == "light" else MODELS
+    """Where the notebooks keep their exports of a network: one folder has one network.
+
+    In each of them the model lies in MODEL_NAME, so that every notebook serves any network alike.
+    A server of two networks names two of these folders in its `models.config`.
+    """
+    return MODELS if network == "inception_v3" else BUILD / f"models-{network}"

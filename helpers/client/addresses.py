@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Sequence
 
@@ -45,6 +46,16 @@ def split(address: str) -> tuple[str, int]:
             next_step="Pass one like 127.0.0.1:8500: the gRPC port, not the REST port.",
         )
     return host.strip("[]"), int(port)
+
+
+def hosts(target: str) -> list[str]:
+    """The host in a gRPC name; none for several addresses or a socket's path.
+
+    No HTTP proxy can be asked for those.
+    """
+    if "," in target or target.startswith(("unix:", "vsock:")):
+        return []
+    return [re.sub(r"^.*/|^ipv[46]:|:\d+$", "", target).strip("[]")]
 
 
 def resolve(address: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from helpers import proxies
 from helpers.clusters import arguments
 from helpers.clusters.interface import Pod
 from helpers.errors import ClusterError
@@ -37,14 +38,14 @@ def requests(pod: Pod, path: str) -> int:
     Raises:
         ClusterError: it gives no metrics there.
     """
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    url = f"http://{pod.rest_address}{path}"
     try:
-        with direct.open(f"http://{pod.rest_address}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=10) as answer:
             text = answer.read().decode()
     except (OSError, ValueError, urllib.error.URLError) as error:
         raise ClusterError(
             f"{pod.name} gives no metrics at {pod.rest_address or 'its REST port'}{path}",
-            cause=str(error),
+            cause=proxies.words(url, error),
             next_step="Its flags need --rest_api_port and --monitoring_config_file.",
         ) from error
     return count(text)

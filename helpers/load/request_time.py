@@ -21,7 +21,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from helpers import settings
+from helpers import proxies, settings
 from helpers.errors import ClusterError, ExportError
 
 PATH = "/monitoring/prometheus/metrics"
@@ -70,14 +70,14 @@ def times(rest_address: str, *, path: str = PATH) -> Times:
     Raises:
         ClusterError: there are no metrics.
     """
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    url = f"http://{rest_address}{path}"
     try:
-        with direct.open(f"http://{rest_address}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=10) as answer:
             text = answer.read().decode()
     except (OSError, ValueError, urllib.error.URLError) as error:
         raise ClusterError(
             f"{rest_address}{path} gives no metrics",
-            cause=str(error),
+            cause=proxies.words(url, error),
             next_step="The server's flags need --rest_api_port and --monitoring_config_file.",
         ) from error
     return read(text)
