@@ -14,7 +14,8 @@ from helpers import settings
 from helpers.closing import Closing
 from helpers.clusters import diagnosis, metrics
 from helpers.clusters.interface import BASE, Pod, Pods, Start
-from helpers.clusters.kubernetes import connection, render, rollout, timeline, typed
+from helpers.clusters.kubernetes import connection, render, rollout, timeline
+from helpers.clusters.kubernetes import kubeconfig as kubeconfig_
 from helpers.clusters.kubernetes.applying import Applier
 from helpers.clusters.kubernetes.inventory import Inventory
 from helpers.clusters.kubernetes.problems import translated
@@ -227,7 +228,10 @@ class KubernetesCluster(Closing):
         Raises:
             SetupError: there is no kubectl.
         """
-        return typed.make_current(self.context, self.namespace, kubeconfig=self._kubeconfig)
+        render.kubectl()  # a sentence now, or `command not found` under each line
+        return kubeconfig_.make_current(
+            self.context, self.namespace, kubeconfig=self._kubeconfig
+        )
 
     def delete(self) -> None:
         """Removes all that carries our label, and the namespace if it was made here."""
