@@ -1,6 +1,7 @@
 """The flags of `tensorflow_model_server`, with its names and defaults.
 
-Source: `model_servers/main.cc` and `server.h` of tensorflow/serving, r2.20.
+Source: `model_servers/main.cc` and `server.h` of tensorflow/serving, r2.20, the newest branch that
+could be read. Image and exports are of release 2.21.0, whose `--help` has the last word.
 """
 
 from __future__ import annotations
@@ -98,9 +99,7 @@ class Flags:
 
     # What it tells.
     monitoring_config_file: str = _flag("", "text MonitoringConfig: Prometheus on the REST port")
-    enable_profiler: bool = _flag(
-        True, "TensorBoard's profiler", no_effect="the profiler isn't served"
-    )
+    enable_profiler: bool = _flag(True, "TensorFlow's profiler for TensorBoard, on gRPC's ports")
     version: bool = _flag(False, "print the versions and exit")
 
     # Not the original's.
