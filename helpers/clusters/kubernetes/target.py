@@ -229,9 +229,7 @@ class KubernetesCluster(Closing):
             SetupError: there is no kubectl.
         """
         render.kubectl()  # a sentence now, or `command not found` under each line
-        return kubeconfig_.make_current(
-            self.context, self.namespace, kubeconfig=self._kubeconfig
-        )
+        return kubeconfig_.make_current(self.context, self.namespace, kubeconfig=self._kubeconfig)
 
     def delete(self) -> None:
         """Removes all that carries our label, and the namespace if it was made here."""
