@@ -1,7 +1,7 @@
 """Files that the tutorial left on this machine: those of runs that were killed, and old exports.
 
-A folder counts as left when its owner is gone: the process that its name carries (`closing.scratch`),
-or, for files that name none, every process that was given its path.
+A folder counts as left when its owner is gone: the process that its name carries, as
+`closing.scratch` makes it; or, where it names none, every process that was given its path.
 """
 
 from __future__ import annotations

@@ -34,8 +34,19 @@ def closed(*, busy: float = 0.1) -> load.Run:
 
 def test_each_request_is_in_time_refused_or_too_late() -> None:
     found = overload.outcome(closed(), run(), objective_s=1.0)
-    assert (found.refused, found.late, found.goodput_per_s) == (100, 200, 20)
-    assert found.goodput_share == pytest.approx(1)
+    assert (found.codes, found.late) == ({"OK": 400, "UNAVAILABLE": 100}, 200)
+
+
+def test_goodput_is_counted_by_when_its_requests_were_due() -> None:
+    found = overload.outcome(closed(), run(), objective_s=1.0)
+    # 50 a second are due: the first 4 s too late, the last 2 s refused; the peak is 20 a second.
+    assert found.goodput == (0,) * 8 + (50,) * 8 + (0,) * 4
+    assert found.shares[8] == (4.25, 2.5)
+
+
+def test_what_lasts_is_judged_by_the_second_half() -> None:
+    found = overload.outcome(closed(), run(), objective_s=1.0)
+    assert found.lasting_share == pytest.approx(50 * 3 / 5 / 20)
 
 
 def test_what_was_sent_is_counted_and_not_what_was_asked_for() -> None:

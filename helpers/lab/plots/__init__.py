@@ -14,7 +14,7 @@ from helpers.lab.plots.loads import (
 )
 from helpers.lab.plots.pictures import contact_sheet, prediction, preprocessing
 from helpers.lab.plots.speed import comparison, measures, requests_per_replica, scalability, scaling
-from helpers.lab.plots.timeline import timeline
+from helpers.lab.plots.timeline import goodput, hang, timeline
 
 __all__ = [
     "autoscaling",
@@ -22,6 +22,8 @@ __all__ = [
     "closed_loop",
     "comparison",
     "contact_sheet",
+    "goodput",
+    "hang",
     "latency_against_load",
     "measures",
     "percentiles",
