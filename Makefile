@@ -2,38 +2,31 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash -euo pipefail
 
-# The first of these that is between 3.10 and 3.13 makes the environment.
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
-	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 UV_VERSION := 0.13.9
 VENV := .venv
-BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+# An activated conda environment that environment.yml made is used as it is.
+CONDA := $(if $(CONDA_PREFIX),$(wildcard $(CONDA_PREFIX)/lib/python3*/site-packages/inception_serving_tutorial-*))
+BIN := $(if $(CONDA),$(CONDA_PREFIX),$(VENV))/bin
+UV := $(BIN)/python setup/uv.py
+READY := $(if $(CONDA),.conda-is-used,$(VENV)/.ready)
 
-.PHONY: help setup lab tutorial test lint bench bench-compare cluster-up cluster-images cluster-down test-cluster strip lock clean
+.PHONY: .conda-is-used help setup lab tutorial test lint bench bench-compare cluster-up cluster-images cluster-down test-cluster strip lock clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make the environment in .venv (the other commands do it when it is due)
 
-# uv comes first, from pip, since it installs these 2.5 GB several times faster. Byte code is
-# compiled here, once: importing TensorFlow takes 4 s with it and 11 s without.
-$(READY): requirements.lock pyproject.toml
-	@if [ -z "$(PYTHON)" ]; then \
-	  echo "setup: no Python between 3.10 and 3.13 on PATH. Install one, or name it: make setup PYTHON=/path/to/python3.12" >&2; exit 1; fi
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
-	  echo "setup: $(PYTHON) can't make an environment with pip in it. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@echo "setup: an environment in $(VENV) with $$($(PYTHON) --version): 1 to 5 minutes, most of it to fetch TensorFlow (600 MB)"
-	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(BIN)/uv pip sync --python $(BIN)/python --compile-bytecode --require-hashes requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	@touch $(READY)
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@setup/environment $(VENV) $(UV_VERSION) $(PYTHON)
+	@touch $@
 	@echo "setup: done. Next: make lab (step by step) or make tutorial (all of it, unattended)"
 
-lab: $(READY) ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+.conda-is-used:
+	@echo "setup: using the conda environment $(CONDA_PREFIX); no .venv is made"
+
+lab: $(READY) ## open JupyterLab, on copies in lab/ (LAB="--no-browser --port 9999" passes options on)
+	@$(BIN)/python -m helpers.book.open_lab $(LAB)
 
 tutorial: $(READY) ## run all notebooks and make one page of them (NOTEBOOKS="01 02" runs some)
 	@$(BIN)/python -m helpers.book.tutorial
@@ -76,11 +69,11 @@ strip: $(READY) ## remove the outputs from the notebooks before a commit
 	$(BIN)/python -m helpers.book.tutorial --strip
 
 lock: $(READY) ## write the locks anew, from pyproject.toml and serving/model-server.in
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 	  --group dev pyproject.toml --output-file requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 	  --constraint requirements.lock serving/model-server.in --output-file serving/model-server.lock
 
 clean: ## remove what the commands made (not the environment)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv/*' -not -path './.python/*' -prune -exec rm -rf {} +

@@ -41,7 +41,7 @@ def _quotient(difference: Difference) -> tuple[str, str, str]:
     return (
         f"{ratio.value:.3f}",
         str(ratio.interval),
-        verdict if known else f"{verdict} (few samples)",
+        verdict if known else f"{verdict} (one round)",
     )
 
 

@@ -6,6 +6,9 @@ one of these where it enters, with the original chained: `raise ServingError(...
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class TutorialError(Exception):
     """What all errors of this project have in common.
@@ -30,6 +33,27 @@ class TutorialError(Exception):
     def _render_traceback_(self) -> list[str]:
         """What IPython shows for an error that ends a cell: the message, not our call stack."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, or the stop button, during something long: a line instead of a library's call stack.
+
+    Args:
+        what: what was interrupted and how things are now, as a sentence.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows for it."""
+        return [f"Interrupted: {self}"]
+
+
+@contextmanager
+def interruptible(what: str) -> Iterator[None]:
+    """Raises `Interrupted` in the place of a KeyboardInterrupt; also as a decorator."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(what) from None
 
 
 class SetupError(TutorialError):

@@ -11,6 +11,7 @@ MANIFESTS = ROOT / "manifests"
 SERVING = ROOT / "serving"  # what the container is made of
 NOTEBOOKS = ROOT / "notebooks"
 RECORDINGS = ROOT / "recordings"  # what cells that need a cluster showed on one
+LAB = ROOT / "lab"  # the reader's copies of them, which git ignores
 BENCHMARKS = ROOT / "benchmarks"
 RESULTS = BENCHMARKS / "results"
 
@@ -44,5 +45,9 @@ SEED = 2016  # of random weights, so that two machines export the same network
 
 
 def models_of(network: str) -> Path:
-    """Where the notebooks keep their exports of a network: one folder has one network."""
-    return MODELS_LIGHT if network == "light" else MODELS
+    """Where the notebooks keep their exports of a network: one folder has one network.
+
+    In each of them the model lies in MODEL_NAME, so that every notebook serves any network alike.
+    A server of two networks names two of these folders in its `models.config`.
+    """
+    return MODELS if network == "inception_v3" else BUILD / f"models-{network}"

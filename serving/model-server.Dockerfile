@@ -26,7 +26,7 @@ LABEL org.opencontainers.image.title="inception-model-server" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=packages /packages /opt/packages
 COPY serving/tensorflow_model_server serving/tf_serving_entrypoint.sh /usr/bin/
-COPY helpers/__init__.py /opt/tutorial/helpers/
+COPY helpers/__init__.py helpers/proxies.py /opt/tutorial/helpers/
 COPY helpers/model_server /opt/tutorial/helpers/model_server
 RUN python3 -m compileall -q /opt/tutorial && mkdir /models
 ENV PYTHONPATH=/opt/tutorial:/opt/packages PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from helpers import settings
 from helpers.errors import SetupError
 
 FOLDER = Path(__file__).parent
@@ -80,8 +81,8 @@ def lock(name: str) -> None:
 
 
 def _uv(name: str, *words: str) -> None:
-    uv = Path(sys.executable).with_name("uv")
-    done = subprocess.run([uv, *words], stderr=subprocess.PIPE, text=True, check=False)
+    uv = [sys.executable, str(settings.ROOT / "setup" / "uv.py")]
+    done = subprocess.run([*uv, *words], stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SetupError(
             f"The environment of {name} can't be made",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from helpers import proxies
+from helpers.client import addresses
 from helpers.errors import (
     BadRequestError,
     DeadlineError,
@@ -80,8 +82,7 @@ def channel_options(address: str, *, balancing: str, max_attempts: int) -> list[
         ("grpc.min_reconnect_backoff_ms", 2000),
         ("grpc.max_reconnect_backoff_ms", 2000),
     ]
-    if any(name in address for name in ("127.", "localhost", "[::1]")):
-        # A proxy in the environment (http_proxy) is not on the way to this machine.
+    if not proxies.grpc_proxy(addresses.hosts(address)):
         options.append(("grpc.enable_http_proxy", 0))
     return options
 
@@ -108,14 +109,16 @@ _Words = tuple[type[ServingError], str, str, str]
 
 def _words(code: str, details: str, address: str, model: str, timeout_s: float | None) -> _Words:
     name = f"{model} on {address}"
+    proxy = proxies.grpc_proxy(addresses.hosts(address))
     if code in RETRIED:
-        return _unavailable(details, name, address)
+        return _unavailable(details, name, address, proxy)
     if code == "DEADLINE_EXCEEDED" or "timeout exceeded while waiting in batching" in details:
         within = f" in {timeout_s:g} s" if timeout_s else " in time"
         return (
             DeadlineError,
             f"{name} did not answer{within}",
-            "the server is overloaded, or still loading the model",
+            "the server is overloaded, or still loading the model"
+            + (f"; or the proxy on the way, {proxy}, doesn't reach it" if proxy else ""),
             "Read its log; allow more time with timeout_s=…, or send fewer requests at once.",
         )
     if code == "NOT_FOUND":
@@ -150,7 +153,7 @@ def _words(code: str, details: str, address: str, model: str, timeout_s: float |
     )
 
 
-def _unavailable(details: str, name: str, address: str) -> _Words:
+def _unavailable(details: str, name: str, address: str, proxy: str) -> _Words:
     if "queue" in details:
         return (
             ServerUnavailableError,
@@ -158,6 +161,14 @@ def _unavailable(details: str, name: str, address: str) -> _Words:
             f"the server says: {details}",
             "Send fewer requests at once, add replicas, or raise max_enqueued_batches in "
             "serving/batching.config.",
+        )
+    if proxy and ("HTTP proxy" in details or "failed to connect" in details.lower()):
+        return (
+            ServerUnavailableError,
+            f"{name} can't be reached by way of the proxy {proxy}",
+            f"gRPC says: {details}",
+            "Has the server a direct way? Then put its host into no_proxy and restart this "
+            "program. Otherwise the proxy has to run, and to allow CONNECT to this port.",
         )
     if "Connection refused" in details or "failed to connect" in details.lower():
         return (

@@ -120,7 +120,9 @@ class Places(Closing):
         def nodes() -> list[str]:
             try:
                 return gpus.leftovers(cluster)
-            except ClusterError:
+            except ClusterError as error:
+                if getattr(error.__cause__, "status", None) != 403:
+                    raise
                 return []  # who may not list nodes didn't make any
 
         def remove_nodes() -> None:

@@ -1,13 +1,17 @@
-"""Inception-v3 as a SavedModel that TensorFlow Serving loads.
+"""Inception-v3, and two other networks, as SavedModels that TensorFlow Serving loads.
 
 `export` writes one version, `find` says what there is, `load_in_process` runs it the way the
 server does. Importing this doesn't import TensorFlow, calling `export` does.
 
     record       what an export is, on disk and in Python
-    networks     Inception-v3 and the light network; their random weights
+    catalog      which networks there are, and what each reads
+    networks     Inception-v3 and the light network as Keras models; random weights
+    efficientnet EfficientNet-Lite2, which is installed with trained weights
+    torch_file   reads those, without PyTorch
+    stand_in     whose labels a reader is shown where Inception-v3's weights can't be had
     weights      ImageNet's, a file's
     signatures   preprocessing and labels around the network: the plain form
-    folding      Inception-v3 as constants, batch normalization folded
+    folding      a network as constants, batch normalization folded
     fast         the fast form, and how far its answers are from the plain form's
     speed        images a second of SavedModels in a process of their own
     graph        parameters and operations, counted
@@ -22,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from .exporter import export
 from .record import Export, find
+from .stand_in import Trained, trained
 
 if TYPE_CHECKING:
     from .savedmodel import Runner, load_in_process
@@ -30,11 +35,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Export",
     "Runner",
+    "Trained",
     "export",
     "find",
     "load_in_process",
     "preprocess",
     "preprocessing_steps",
+    "trained",
 ]
 
 

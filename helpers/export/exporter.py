@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,18 +15,19 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from helpers.errors import ExportError
+from helpers.errors import ExportError, interruptible
 from helpers.machine.processor import processor_class
+from helpers.progress import Line
 from helpers.settings import MODEL_NAME, SEED
 
 from . import weights as weights_
+from .catalog import NETWORKS
 from .record import Export
 
 if TYPE_CHECKING:
     from .runtime import keras
 
 FORMS = ("plain", "fast")
-NETWORKS = ("inception_v3", "light")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_WORDS = re.compile("no space left|quota exceeded|file too large", re.IGNORECASE)
@@ -49,10 +51,12 @@ def export(
     Args:
         models: the directory that a server mounts as `/models`. Made if it isn't there.
         version: the version's number, at least 1. Servers serve the largest.
-        network: `inception_v3`, or `light`: the same signatures with next to no work.
+        network: one of `catalog.NETWORKS`: `inception_v3`; `efficientnet_lite2`, smaller, with
+            weights that are installed; or `light`, the same signatures with next to no work.
         form: `plain`, as Keras exports it, or `fast`, made for this machine's processor.
         weights: `imagenet`, `random`, or the path of a weights file. None: what the environment's
-            TUTORIAL_WEIGHTS says; without it, ImageNet's if they can be had, else random ones.
+            TUTORIAL_WEIGHTS says of Inception-v3; without it, ImageNet's if they can be had,
+            else random ones.
         seed: of random weights.
         overwrite: replace a version that was made from other settings. A server that has it
             loaded doesn't notice: give a new version instead.
@@ -94,7 +98,7 @@ def export(
             )
         if not there.labels_are_meaningless:
             return there
-    chosen_here = weights is None and weights_.chosen_by_default() and network != "light"
+    chosen_here = weights is None and weights_.chosen_by_default() and network == "inception_v3"
     if chosen_here and chosen == weights_.RANDOM:
         print(weights_.ARE_RANDOM)  # once: an export that is there says it of itself
     return _build(asked)
@@ -112,10 +116,13 @@ def model_of(export: Export) -> keras.Model:
     Raises:
         WeightsError: the weights can't be had, or are another network's.
     """
-    from . import networks
+    from . import efficientnet, networks
 
-    file = weights_.locate(export.weights)
     model = networks.build(export.network)
+    if export.network == efficientnet.NAME and export.weights == weights_.IMAGENET:
+        efficientnet.load(model)
+        return model
+    file = weights_.locate(export.weights)
     if file is None:
         networks.randomize(model, seed=export.seed)
     else:
@@ -123,20 +130,31 @@ def model_of(export: Export) -> keras.Model:
     return model
 
 
+@interruptible("the export was stopped, and left nothing half written. Run it again to have it.")
 def _build(asked: Export) -> Export:
+    line, start = Line(), time.monotonic()
+    name = f"{asked.title}, {asked.form} form"
+    line.show(f"{name}: TensorFlow …")
     from . import signatures, warmup
 
-    model = model_of(asked)
-    made = replace(asked, parameters=model.count_params())
-    with _whole(made.path) as directory:
-        if made.form == "fast":
-            from . import fast
+    try:
+        line.show(f"{name}: network and weights …")
+        model = model_of(asked)
+        made = replace(asked, parameters=model.count_params())
+        with _whole(made.path) as directory:
+            if made.form == "fast":
+                from . import fast
 
-            made = fast.write(model, directory, made)
-        else:
-            signatures.write_plain(model, directory)
-        warmup.write(directory)
-        made.write(directory)
+                line.show(f"{name}: writing the graph, comparing its answers …")
+                made = fast.write(model, directory, made, line)
+            else:
+                line.show(f"{name}: writing the graph …")
+                signatures.write_plain(model, directory)
+            warmup.write(directory)
+            made.write(directory)
+        line.show(f"{name}: exported in {time.monotonic() - start:.0f} s")
+    finally:
+        line.end()
     return made
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from helpers import photos
 from helpers.errors import ExportError
 from helpers.machine.processor import BFLOAT16_CLASSES
+from helpers.progress import Line
 from helpers.settings import (
     CENTRAL_CROP,
     CLASSES_OUTPUT,
@@ -53,8 +54,14 @@ def measures_for(processor: str) -> tuple[str, ...]:
     return (FOLD, CROP, BFLOAT16 if processor in BFLOAT16_CLASSES else ONEDNN)
 
 
-def write(model: keras.Model, directory: Path, asked: Export) -> Export:
+def write(model: keras.Model, directory: Path, asked: Export, line: Line) -> Export:
     """Write a model's fast form into an empty directory, and compare its answers with the model's.
+
+    Args:
+        model: with its weights.
+        directory: is filled.
+        asked: what is exported.
+        line: of progress; it is ended where there is something to say for good.
 
     Returns:
         `asked` with what was done and what the server's environment needs. If bfloat16 turns out
@@ -66,6 +73,7 @@ def write(model: keras.Model, directory: Path, asked: Export) -> Export:
     measures = measures_for(asked.processor)
     difference = _write_and_compare(model, directory, measures)
     if BFLOAT16 in measures and not difference.within_tolerance:
+        line.end()
         print(f"bfloat16 is too coarse for these weights, float32 is used: {difference}.")
         measures = tuple(measure for measure in measures if measure != BFLOAT16)
         shutil.rmtree(directory)
@@ -92,7 +100,7 @@ def write_graph(model: keras.Model, directory: Path, measures: Collection[str]) 
         images = v1.placeholder_with_default(
             signatures.photos_of(inputs), [None], name=PREDICT_INPUT
         )
-        pictures = signatures.preprocess_batch(images, decode=decode)
+        pictures = signatures.preprocess_batch(images, network=model.name, decode=decode)
         outputs = signatures.top_five(folded(model, weights, pictures, dtype=dtype))
         predict = v1.saved_model.predict_signature_def
         builder = v1.saved_model.Builder(str(directory))
@@ -137,7 +145,8 @@ class Difference:
 
     Attributes:
         photos: how many were compared.
-        other_top: how many of them got another first label.
+        other_top: how many of them got another first label, by more than the tolerance: of two
+            labels that are equally likely, either may come first.
         largest: the largest difference of a score, as a share of that photo's top score.
     """
 
@@ -173,7 +182,8 @@ def difference(expected: Answers, actual: Answers) -> Difference:
             abs(score - found.get(label, other_scores[-1]))
             for label, score in zip(labels, scores, strict=True)
         ]
-        other_top += labels[0] != other_labels[0]
+        behind = 1 - found.get(labels[0], other_scores[-1]) / other_scores[0]
+        other_top += labels[0] != other_labels[0] and behind > TOLERANCE
         largest = max(largest, float(max(differences) / scores[0]))
     return Difference(photos=len(expected[0]), other_top=other_top, largest=largest)
 
@@ -183,7 +193,7 @@ def _write_and_compare(
 ) -> Difference:
     write_graph(model, directory, measures)
     data = [photo.data for photo in photos.samples()]
-    pictures = signatures.preprocess_batch(tf.constant(data))
+    pictures = signatures.preprocess_batch(tf.constant(data), network=model.name)
     answers = signatures.top_five(model(pictures, training=False))
     expected = answers[CLASSES_OUTPUT].numpy(), answers[SCORES_OUTPUT].numpy()
     runner = load_in_process(directory)

@@ -1,4 +1,4 @@
-"""Inception-v3 as constants: batch normalization folded into the convolutions before it."""
+"""A network as constants: batch normalization folded into the convolutions before it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ def folded(
     one operation.
 
     Args:
-        model: of convolutions without activation, batch normalization, ReLU, pooling,
-            concatenation and one dense softmax layer, as Keras's Inception-v3 is.
+        model: of convolutions without activation or bias, also of each channel by itself, batch
+            normalization after each of them, ReLU or ReLU6, addition, pooling, concatenation and
+            one dense softmax layer, as Inception-v3 and EfficientNet-Lite2 are.
         weights: of the model.
-        pictures: float32 [batch, 299, 299, 3] in [-1, 1].
+        pictures: float32 [batch, height, width, 3], as the model reads them.
         dtype: of the convolutions. The mean over all positions and the last layer are float32
             always: they cost nothing, and probabilities need the digits.
 
@@ -40,18 +41,18 @@ def folded(
         Probabilities, float32 [batch, 1000].
     """
     values: dict[int, tf.Tensor] = {id(model.input): tf.cast(pictures, dtype)}
-    convolutions: dict[int, tuple[keras.layers.Conv2D, tf.Tensor]] = {}
+    convolutions: dict[int, tuple[keras.layers.Layer, tf.Tensor]] = {}
     for layer in model.layers[1:]:
         inputs = [id(tensor) for tensor in _several(layer.input)]
         output = id(layer.output)
-        if isinstance(layer, layers.Conv2D):  # waits for the normalization that follows it
+        if isinstance(
+            layer, layers.Conv2D | layers.DepthwiseConv2D
+        ):  # waits for the normalization that follows it
             convolutions[output] = (layer, values[inputs[0]])
         elif isinstance(layer, layers.BatchNormalization):
             conv, value = convolutions[inputs[0]]
-            kernel, bias = _fold(weights[conv.name], weights[layer.name], layer.epsilon)
-            value = tf.nn.conv2d(
-                value, tf.constant(kernel, dtype), conv.strides, conv.padding.upper()
-            )
+            kernel, bias = _fold(conv, weights[conv.name], layer, weights[layer.name])
+            value = _convolved(conv, value, tf.constant(kernel, dtype))
             values[output] = tf.nn.bias_add(value, tf.constant(bias, dtype))
         else:
             operands = [values[key] for key in inputs]
@@ -60,12 +61,24 @@ def folded(
 
 
 def _fold(
-    convolution: list[np.ndarray], normalization: list[np.ndarray], epsilon: float
+    conv: keras.layers.Layer,
+    kernels: list[np.ndarray],
+    normalization: keras.layers.BatchNormalization,
+    statistics: list[np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    (kernel,) = convolution
-    beta, mean, variance = normalization  # Inception-v3 has no gamma
-    scale = 1 / np.sqrt(variance + epsilon)
-    return kernel * scale, beta - mean * scale
+    (kernel,) = kernels
+    beta, mean, variance = statistics[-3:]
+    gamma = statistics[0] if normalization.scale else 1.0  # Inception-v3 has none
+    scale = gamma / np.sqrt(variance + normalization.epsilon)
+    depthwise = isinstance(conv, layers.DepthwiseConv2D)  # [height, width, channels, 1]
+    return kernel * (scale[:, None] if depthwise else scale), beta - mean * scale
+
+
+def _convolved(conv: keras.layers.Layer, value: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    padding = conv.padding.upper()
+    if isinstance(conv, layers.DepthwiseConv2D):
+        return tf.nn.depthwise_conv2d(value, kernel, (1, *conv.strides, 1), padding)
+    return tf.nn.conv2d(value, kernel, conv.strides, padding)
 
 
 def _operation(
@@ -74,6 +87,10 @@ def _operation(
     value = values[0]
     if isinstance(layer, layers.Activation):
         return tf.nn.relu(value)
+    if isinstance(layer, layers.ReLU):  # EfficientNet-Lite's ends at 6
+        return tf.nn.relu6(value)
+    if isinstance(layer, layers.Add):
+        return tf.add(*values)
     if isinstance(layer, layers.Concatenate):
         return tf.concat(values, -1)
     if isinstance(layer, layers.MaxPooling2D | layers.AveragePooling2D):

@@ -10,7 +10,18 @@ from .runtime import keras, np, tf
 layers = keras.layers
 
 _POOLS = {"MaxPool", "AvgPool"}
-_ELEMENTWISE = {"BiasAdd", "Relu", "Mul", "Add", "AddV2", "Sub", "RealDiv", "Rsqrt", "Softmax"}
+_ELEMENTWISE = {
+    "BiasAdd",
+    "Relu",
+    "Relu6",
+    "Mul",
+    "Add",
+    "AddV2",
+    "Sub",
+    "RealDiv",
+    "Rsqrt",
+    "Softmax",
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,8 @@ def _multiply_adds(node: tf.Operation) -> int:
     """Each value of the output is a sum of this many products."""
     if node.type == "Conv2D":  # kernel [height, width, channels in, channels out]
         return _values(node) * int(np.prod(node.inputs[1].shape[:3]))
+    if node.type == "DepthwiseConv2dNative":  # each channel by itself
+        return _values(node) * int(np.prod(node.inputs[1].shape[:2]))
     if node.type == "MatMul":
         return _values(node) * int(node.inputs[1].shape[0])
     return 0

@@ -12,9 +12,11 @@ from typing import Any
 from helpers.errors import ExportError
 from helpers.settings import MODEL_NAME
 
+from .catalog import NETWORKS
+
 RECORD = Path("assets.extra", "export.json")  # TensorFlow Serving leaves assets.extra to us
 # Raised when the same settings give another graph than before, so that an old export is made anew.
-FORMAT = 2
+FORMAT = 3
 
 NOTEBOOK = "Run notebook 01 (`make tutorial NOTEBOOKS=01`)"
 
@@ -26,7 +28,7 @@ class Export:
     Attributes:
         path: the version directory, `…/inception/1`: what a server loads.
         version: its number; a server serves the largest.
-        network: `inception_v3`, or `light`: same input and outputs, next to no work.
+        network: a name in `catalog.NETWORKS`.
         form: `plain` as Keras exports it, or `fast`.
         weights: `imagenet`, `random`, or the path of the file they were read from.
         seed: of random weights; no meaning for others.
@@ -59,8 +61,13 @@ class Export:
         return self.weights == "random"
 
     @property
+    def title(self) -> str:
+        """The network's name as a reader knows it: `Inception-v3`."""
+        return NETWORKS[self.network].title
+
+    @property
     def caveat(self) -> str:
-        """What a page that shows this model's labels has to say of them; empty if nothing."""
+        """What a page that shows this model's own labels has to say of them; empty if nothing."""
         if not self.labels_are_meaningless:
             return ""
         return "The weights are random, so the labels mean nothing. Shapes and speed are real."
@@ -68,7 +75,7 @@ class Export:
     def _repr_html_(self) -> str:
         rows = {
             "path": self.path,
-            "network": f"{self.network}, {self.parameters:,} parameters",
+            "network": f"{self.title}, {self.parameters:,} parameters",
             "form": ": ".join([self.form, *filter(None, [", ".join(self.measures)])]),
             "weights": f"{self.weights}{', which mean nothing' * self.labels_are_meaningless}",
         }

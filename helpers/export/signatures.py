@@ -12,51 +12,65 @@ from helpers.settings import (
     CLASSIFY_INPUT,
     CLASSIFY_SIGNATURE,
     EXAMPLE_FEATURE,
-    IMAGE_SIZE,
     PREDICT_INPUT,
     PREDICT_SIGNATURE,
     SCORES_OUTPUT,
     TOP_K,
 )
 
+from .catalog import NETWORKS
 from .runtime import keras, np, tf
 
 
 def decode(photo: tf.Tensor) -> tf.Tensor:
-    """One photo's bytes, JPEG or PNG of any size and colour, to its centre: uint8 [h, w, 3]."""
+    """One photo's bytes, JPEG or PNG of any size and colour, to its centre: uint8 [h, w, 3].
+
+    A JPEG's tag for how the camera was held isn't read: `photos.read` turns such a photo.
+    """
     return tf.image.central_crop(tf.io.decode_jpeg(photo, channels=3), CENTRAL_CROP)
 
 
-def preprocess(photo: tf.Tensor, *, decode: Callable[[tf.Tensor], tf.Tensor] = decode) -> tf.Tensor:
-    """One photo's bytes to what Inception-v3 reads: float32 [299, 299, 3] in [-1, 1].
+def preprocess(
+    photo: tf.Tensor,
+    *,
+    network: str = "inception_v3",
+    decode: Callable[[tf.Tensor], tf.Tensor] = decode,
+) -> tf.Tensor:
+    """One photo's bytes to what a network reads: float32 [299, 299, 3] in [-1, 1] by Inception-v3.
 
-    The steps are those of 2016: decode, the central 87.5 % of height and width, 299x299 whatever
-    the shape was, [-1, 1]. Resizing is today's `tf.image.resize`, whose pixels have their centres
-    at a half, as Keras's have; 2016's `resize_bilinear` differs from it by 0.03 on average.
+    The steps are those of 2016: decode, the central 87.5 % of height and width, the network's size
+    whatever the shape was, its range. Resizing is today's `tf.image.resize`, whose pixels have
+    their centres at a half, as Keras's have; 2016's `resize_bilinear` differs from it by 0.03 on
+    average.
 
     The photo is resized from uint8: a float copy of one of 40 megapixels would take 480 MB.
     """
-    pixels = tf.image.resize(decode(photo), (IMAGE_SIZE, IMAGE_SIZE))
-    return pixels / 127.5 - 1  # as keras.applications.inception_v3.preprocess_input
+    reads = NETWORKS[network]
+    pixels = tf.image.resize(decode(photo), (reads.size, reads.size))
+    return (pixels - reads.mean) / reads.scale
 
 
 def preprocess_batch(
-    photos: tf.Tensor, *, decode: Callable[[tf.Tensor], tf.Tensor] = decode
+    photos: tf.Tensor,
+    *,
+    network: str = "inception_v3",
+    decode: Callable[[tf.Tensor], tf.Tensor] = decode,
 ) -> tf.Tensor:
-    """Photos' bytes, string [batch], to float32 [batch, 299, 299, 3]; decoded side by side."""
+    """Photos' bytes, string [batch], to float32 [batch, size, size, 3]; decoded side by side."""
+    size = NETWORKS[network].size
     return tf.map_fn(
-        lambda photo: preprocess(photo, decode=decode),
+        lambda photo: preprocess(photo, network=network, decode=decode),
         photos,
-        fn_output_signature=tf.TensorSpec((IMAGE_SIZE, IMAGE_SIZE, 3), tf.float32),
+        fn_output_signature=tf.TensorSpec((size, size, 3), tf.float32),
     )
 
 
-def preprocessing_steps(photo: bytes) -> dict[str, np.ndarray]:
+def preprocessing_steps(photo: bytes, *, network: str = "inception_v3") -> dict[str, np.ndarray]:
     """One photo after each step, by the step's name: uint8 first, then float32 in [-1, 1]."""
     return {
         "decoded": tf.io.decode_jpeg(photo, channels=3).numpy(),
         "central crop": decode(tf.constant(photo)).numpy(),
-        "resized, scaled": preprocess(tf.constant(photo)).numpy(),
+        "resized, scaled": preprocess(tf.constant(photo), network=network).numpy(),
     }
 
 
@@ -87,7 +101,7 @@ def write_plain(model: keras.Model, directory: Path) -> None:
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def classify(photos: tf.Tensor) -> dict[str, tf.Tensor]:  # traced once for both signatures
-        return top_five(model(preprocess_batch(photos), training=False))
+        return top_five(model(preprocess_batch(photos, network=model.name), training=False))
 
     archive = keras.export.ExportArchive()
     archive.add_endpoint(

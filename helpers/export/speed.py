@@ -21,6 +21,7 @@ from helpers import photos as sample_photos
 from helpers.closing import scratch
 from helpers.errors import ExportError
 from helpers.machine.processor import processor_class
+from helpers.progress import Line
 from helpers.settings import ROOT
 
 from .record import Export
@@ -136,10 +137,13 @@ def measure(
     from .exporter import model_of
     from .fast import ONEDNN, write_graph
 
+    line = Line()
+    line.show("the speed of each form: network and weights …")
     model = model_of(plain)
     forms = [Form(PLAIN, plain.path)]
     with scratch("speed") as directory:
         for count, added in enumerate(fast.measures, start=1):
+            line.show(f"the speed of each form: writing {count} of {len(fast.measures)} …")
             path, environment = Path(directory, str(count)), forms[-1].environment
             if added == ONEDNN:  # the graph stays as it is
                 path, environment = forms[-1].path, fast.environment
@@ -150,12 +154,16 @@ def measure(
                 write_graph(model, path, fast.measures[:count])
             forms.append(Form(added if count == 1 else f"+ {added}", path, environment))
         del model  # 100 MB that the processes may need
-        speeds = in_turn(forms, seconds=seconds, batch_size=batch_size)
+        speeds = in_turn(forms, seconds=seconds, batch_size=batch_size, line=line)
     return Measures(speeds, processor_class())
 
 
 def in_turn(
-    forms: Sequence[Form], *, seconds: float, batch_size: int = BATCH_SIZE
+    forms: Sequence[Form],
+    *,
+    seconds: float,
+    batch_size: int = BATCH_SIZE,
+    line: Line | None = None,
 ) -> dict[str, Speed]:
     """Classify the sample photos with several SavedModels, a batch each in turn.
 
@@ -166,13 +174,15 @@ def in_turn(
         forms: what to measure.
         seconds: for each of them. At least one batch is always measured.
         batch_size: photos that are classified together.
+        line: of progress, to go on with.
 
     Raises:
         ExportError: a process failed; its last words are in the message.
     """
     environments = {tuple(sorted(form.environment.items())): form.environment for form in forms}
     totals = {form.name: Speed(0, (), 0.0) for form in forms}
-    unfinished = list(forms)
+    unfinished, line, start = list(forms), line or Line(), time.monotonic()
+    line.show(f"the speed of each form: loading {len(forms)} …")
     with ExitStack() as stack:
         processes = {
             key: stack.enter_context(
@@ -185,10 +195,17 @@ def in_turn(
         while unfinished:
             for form in list(unfinished):
                 process = processes[tuple(sorted(form.environment.items()))]
+                measured = sum(sum(total.batch_seconds) for total in totals.values())
+                line.show(
+                    f"the speed of each form: {form.name}, measured "
+                    f"{measured:.0f} of {seconds * len(forms):.0f} s …"
+                )
                 took = process.ask(form.name)
                 total = totals[form.name] = totals[form.name] + took
                 if sum(total.batch_seconds) + took.batch_seconds[0] / 2 > seconds:  # nearest to it
                     unfinished.remove(form)
+    line.show(f"the speed of {len(forms)} forms: measured in {time.monotonic() - start:.0f} s")
+    line.end()
     return totals
 
 

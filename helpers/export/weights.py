@@ -1,10 +1,11 @@
-"""Where a network's weights come from: ImageNet by download, a file, or a seed."""
+"""Where a network's weights come from: ImageNet's by download or package, a file, or a seed."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import socket
+import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -12,6 +13,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from helpers import proxies
 from helpers.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -30,9 +32,10 @@ REACHED_WITHIN_S = 3.0  # a network that needs longer would take minutes for 96 
 STALLED_AFTER_S = 30.0
 
 ARE_RANDOM = (
-    "WEIGHTS ARE RANDOM: ImageNet's can't be downloaded, the network didn't answer in "
-    f"{REACHED_WITHIN_S:.0f} s. The graph and its speed are the real ones; every label will be "
-    f"meaningless. With a network, or with {VARIABLE}=/path/to/weights.h5, export again."
+    "INCEPTION-V3'S WEIGHTS ARE RANDOM HERE: ImageNet's can't be downloaded, the network didn't "
+    f"answer in {REACHED_WITHIN_S:.0f} s. Its parameters, operations and speed are the real ones; "
+    "labels are EfficientNet-Lite2's, which is trained. With a network, or with "
+    f"{VARIABLE}=/path/to/weights.h5, export again."
 )
 OFFLINE = f"Set {VARIABLE}=random to go on without: same graph, same speed, meaningless labels"
 
@@ -41,7 +44,8 @@ def choose(weights: str | Path | None, *, network: str) -> str:
     """What to use: `imagenet`, `random`, or the path of a file.
 
     None means the environment's TUTORIAL_WEIGHTS; without that, ImageNet's if they are on this
-    machine or can be reached, else random ones.
+    machine or can be reached, else random ones. That is for Inception-v3 alone: EfficientNet-Lite2
+    was installed with its ImageNet weights, the light network has random ones.
 
     Raises:
         WeightsError: ImageNet's are asked for the light network.
@@ -50,10 +54,12 @@ def choose(weights: str | Path | None, *, network: str) -> str:
         if weights == IMAGENET:
             raise WeightsError(
                 "The light network has no ImageNet weights",
-                cause="only Inception-v3 was trained",
+                cause="it is a toy, and was never trained",
                 next_step="Leave `weights` out.",
             )
         return RANDOM if weights is None else str(weights)
+    if network == "efficientnet_lite2":
+        return IMAGENET if weights is None else str(weights)
     chosen = str(weights or os.environ.get(VARIABLE, ""))
     if chosen:
         return chosen
@@ -89,9 +95,18 @@ def reachable(url: str = URL, *, timeout_s: float = REACHED_WITHIN_S) -> bool:
 
 
 def cached() -> Path:
-    """Where Keras keeps the downloaded file, whether it is there or not."""
-    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
-    return home / "models" / URL.rpartition("/")[2]
+    """Where Keras keeps the downloaded file, whether it is there or not.
+
+    By the rules of `keras/src/backend/config.py` and `get_file`: not in a home that can't be
+    written to. Asking Keras itself would take the 5 s of its import.
+    """
+    temporary = Path("/tmp")  # noqa: S108 - Keras's choice
+    home = Path.home() if os.access(Path.home(), os.W_OK) else temporary
+    folder = Path(os.environ.get("KERAS_HOME", home / ".keras")).expanduser()
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(nearest, os.W_OK):  # Keras couldn't make it, or write to it
+        folder = (temporary if temporary.is_dir() else Path(tempfile.gettempdir())) / ".keras"
+    return folder / "models" / URL.rpartition("/")[2]
 
 
 def download(url: str = URL, *, md5: str = MD5) -> Path:
@@ -109,7 +124,9 @@ def download(url: str = URL, *, md5: str = MD5) -> Path:
         file = keras.utils.get_file(name, url, cache_subdir="models", file_hash=md5)
     except Exception as error:  # get_file raises bare Exception
         raise WeightsError(
-            "ImageNet's weights can't be downloaded", cause=str(error), next_step=f"{OFFLINE}."
+            "ImageNet's weights can't be downloaded",
+            cause=proxies.words(url, error),
+            next_step=f"{OFFLINE}.",
         ) from error
     finally:
         socket.setdefaulttimeout(before)
@@ -117,7 +134,7 @@ def download(url: str = URL, *, md5: str = MD5) -> Path:
 
 
 def locate(weights: str) -> Path | None:
-    """The file that holds the chosen weights, downloaded if need be; None for random ones.
+    """The file of Keras that holds the chosen weights, downloaded if need be; None for random ones.
 
     Raises:
         WeightsError: there is no such file, or the download failed.

@@ -16,51 +16,19 @@ import select
 import sys
 import time
 from array import array
-from collections import deque
+from bisect import bisect_left
 from pathlib import Path
 from struct import Struct
 from typing import Any
 
-from helpers.generator.frames import UNAVAILABLE, message
-from helpers.generator.http2 import Answer, Connection
+from helpers.generator.frames import message
+from helpers.generator.http2 import Answer
+from helpers.generator.lanes import Lanes, Request
 
 RECORD = Struct("<dddihH")  # stats.RECORD: due, sent, done, bytes, code, process
 _TICK_S = 0.05  # how often it looks at what isn't urgent: deadlines, broken connections, its file
 _CONNECT_S = 5.0
-_FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.1, 1.0  # before a broken connection is tried again
 _MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024  # what getrusage counts memory in
-
-
-class _Lane:
-    """A connection, and its successors when it breaks."""
-
-    def __init__(self, address: list[Any], plan: dict[str, Any], answers: list[Answer]) -> None:
-        self._address = str(address[0]), int(address[1])
-        self._plan = plan
-        self._answers = answers
-        self._backoff_s = _FIRST_BACKOFF_S
-        self._retry_at: float | None = None
-        self.connection = self._connect()
-
-    def _connect(self) -> Connection:
-        return Connection(
-            self._address,
-            method=self._plan["method"],
-            authority=self._plan["authority"],
-            timeout_s=self._plan["timeout_s"],
-            answers=self._answers,
-        )
-
-    def mend(self, now: float) -> None:
-        """Connects again, ever less often, if the connection is broken."""
-        if self.connection.usable:
-            self._backoff_s = _FIRST_BACKOFF_S
-        elif self.connection.closed and self._retry_at is None:
-            self._retry_at = now + self._backoff_s
-            self._backoff_s = min(2 * self._backoff_s, _LAST_BACKOFF_S)
-        elif self._retry_at is not None and now >= self._retry_at:
-            self._retry_at = None
-            self.connection = self._connect()
 
 
 class Generator:
@@ -77,14 +45,12 @@ class Generator:
         self._due = array("d")
         if plan["due"] is not None:
             self._due.frombytes(Path(plan["due"]).read_bytes())
-        self._answers: list[Answer] = []
-        self._lanes = [_Lane(address, plan, self._answers) for address in plan["connections"]]
-        self._watched: dict[Any, Connection] = {}
-        self._watch()
-        self._turn = 0
-        self._parked: deque[tuple[float, float]] = deque()  # (due, sent): no connection yet
+        self._lanes = Lanes(plan)
         self._open = 0  # requests without an answer
-        self._measured = 0  # requests sent since measuring began
+        self._measured = self._ended = 0  # requests sent, and ended, since measuring began
+        self._least_s = float(plan["duration_s"])
+        self._extended = False
+        self._end_s: float | None = None  # when measuring ended
         self._room = 0 if plan["due"] is not None else plan["concurrency"]
         self._stopped = False
         self._records = bytearray()
@@ -97,12 +63,12 @@ class Generator:
     def connect(self) -> str:
         """Waits for the first greetings. Returns why there is none, or nothing."""
         deadline = time.monotonic() + _CONNECT_S
-        connections = [lane.connection for lane in self._lanes]
-        while any(not (c.usable or c.closed) for c in connections):
+        while not self._lanes.usable and not self._lanes.unreachable:
             if time.monotonic() > deadline:
                 return f"what listens there sent no HTTP/2 greeting in {_CONNECT_S:g} s"
             self._wait(_TICK_S)
-        return "" if any(c.usable for c in connections) else connections[0].closed
+            self._lanes.look(-float("inf"))
+        return self._lanes.unreachable
 
     def run(self, zero: float) -> dict[str, Any]:
         """Sends until the plan ends.
@@ -111,9 +77,10 @@ class Generator:
             zero: the monotonic time, in seconds, at which measuring starts.
 
         Returns:
-            The generator's own CPU time in the measured window, the window's length, the longest
-            pause in which it wasn't run, all in seconds, how much memory it took in the window,
-            how many requests were sent, and the first message of each failure's code.
+            When measuring ended, on its own clock; the generator's own CPU time meanwhile, and of
+            how long; the longest pause in which it wasn't run, all in seconds; how much memory it
+            took; how many requests were sent, waited for room on a connection, and were sent again;
+            how many a connection takes at a time; the first message of each failure's code.
         """
         self._zero = zero
         tick = -float("inf")
@@ -128,19 +95,26 @@ class Generator:
             if now >= tick:
                 tick = self._tick(now)
             wake = min(tick, self._submit(now))
-            if not self._open and (self._stopped or self.sent == len(self._due) > 0):
+            sent_all = self.plan["due"] is not None and self.sent == len(self._due)
+            if not self._open and (self._stopped or sent_all):
                 break
             self._wait(wake - (time.monotonic() - zero))
         self._mark(now)
         self._flush()
         (started, cpu_before, memory_before) = self._marks[0]
         (ended, cpu_after, memory_after) = self._marks[-1]
+        if self._end_s is None:  # all was sent and answered before the window's end
+            self._end_s = now if self._extended else self._least_s
         return {
+            "end_s": self._end_s,
             "window_s": ended - started,
             "cpu_s": cpu_after - cpu_before,
             "paused_s": self._paused_s,
             "grown_bytes": memory_after - memory_before,
             "sent": self.sent,
+            "waited": self._lanes.waited,
+            "resent": self._lanes.resent,
+            "streams": self._lanes.streams,
             "details": self.details,
         }
 
@@ -160,45 +134,20 @@ class Generator:
     def _send(self, due: float, now: float) -> None:
         self._open += 1
         self._room -= 1
-        if not self._call((due, now)):
-            self._parked.append((due, now))
+        self._lanes.send(Request(due, now, self._bodies[self.sent % len(self._bodies)]))
         self.sent += 1
         if now >= 0:
             self._measured += 1
             if self._measured == self.plan["count"]:
                 self._stop()
 
-    def _call(self, token: tuple[float, float]) -> bool:
-        for _ in self._lanes:
-            self._turn = (self._turn + 1) % len(self._lanes)
-            connection = self._lanes[self._turn].connection
-            if connection.usable:
-                connection.call(token, self._bodies[self.sent % len(self._bodies)])
-                return True
-        return False
-
     def _wait(self, seconds: float) -> None:
         """Moves bytes until something happens or the time is up, and books the answers."""
-        watched = self._watched
-        writers = [s for s, connection in watched.items() if connection.outgoing]
-        try:
-            ready, writable, _ = select.select(watched, writers, (), seconds if seconds > 0 else 0)
-        except ValueError:  # one of the sockets was closed by its connection
-            self._watch()
-            return
-        for socket in ready:
-            watched[socket].on_readable()
-        for socket in writable:
-            watched[socket].on_writable()
-        if self._answers:
+        answers = self._lanes.wait(seconds)
+        if answers:
             now = time.monotonic() - self._zero
-            for answer in self._answers:
+            for answer in answers:
                 self._book(answer, now)
-            self._answers.clear()
-
-    def _watch(self) -> None:
-        connections = [lane.connection for lane in self._lanes]
-        self._watched = {c.socket: c for c in connections if not c.closed}
 
     def _listen(self) -> None:
         if not select.select([sys.stdin], [], [], 0)[0]:
@@ -207,15 +156,29 @@ class Generator:
         if not word:
             sys.exit(1)
         if word.strip() == "stop":
-            self._stop()
+            self._end(time.monotonic() - self._zero)
 
     def _stop(self) -> None:
         """No new requests; those on their way are waited for."""
-        if self._stopped:
-            return
-        self._stopped = True
-        del self._due[self.sent :]
-        self._mark(time.monotonic() - self._zero)
+        if not self._stopped:
+            self._stopped = True
+            del self._due[self.sent :]
+            self._close(time.monotonic() - self._zero)
+
+    def _end(self, end_s: float) -> None:
+        """Nothing that is due from `end_s` on is sent."""
+        self._close(end_s)
+        if self.plan["due"] is None:
+            self._stop()
+        else:
+            # What was due in time is sent, however late: leaving it out would flatter the server.
+            del self._due[max(self.sent, bisect_left(self._due, end_s)) :]
+
+    def _close(self, end_s: float) -> None:
+        """The measured window ends, if it hasn't already."""
+        if self._end_s is None:
+            self._end_s = end_s
+            self._mark(time.monotonic() - self._zero)
 
     def _mark(self, now: float) -> None:
         if len(self._marks) < 2:
@@ -226,35 +189,33 @@ class Generator:
         """Looks at what isn't urgent. Returns when to look again."""
         if now >= 0 and not self._marks:
             self._mark(now)
-        end = self.plan["duration_s"]
-        if now >= end:
-            self._mark(now)
-            # What was due in time is sent, however late: leaving it out would flatter the server.
-            if self.plan["due"] is None or now >= end + self.plan["timeout_s"]:
-                self._stop()
-        too_long = now - self.plan["timeout_s"]
-        for lane in self._lanes:
-            lane.mend(now)
-            while (token := lane.connection.oldest()) and token[1] <= too_long:
-                lane.connection.give_up_oldest()
-        while self._parked and self._call(self._parked[0]):  # a connection is usable again
-            self._parked.popleft()
-        if self._parked and all(lane.connection.closed for lane in self._lanes):
-            why = self._lanes[0].connection.closed
-            self._answers += [Answer(token, UNAVAILABLE, 0, why) for token in self._parked]
-            self._parked.clear()
-        self._watch()
+        if self._end_s is None and now >= self._least_s:
+            self._close_if_answered(now)
+        if self._end_s is not None and now >= self._end_s + self.plan["timeout_s"]:
+            self._stop()
+        self._lanes.look(now - self.plan["timeout_s"])
         self._listen()
         self._flush()
-        return min(at for at in (now + _TICK_S, 0.0, end) if at > now)
+        return min(at for at in (now + _TICK_S, 0.0, self._least_s) if at > now)
+
+    def _close_if_answered(self, now: float) -> None:
+        """The window lasts as long as was asked for, and then until it has its answers."""
+        enough = self._ended >= self.plan["answers"]
+        if not enough and now < self._least_s + self.plan["timeout_s"]:
+            self._extended = True
+            return
+        self._end(now if self._extended else self._least_s)
 
     def _book(self, answer: Answer, now: float) -> None:
-        due, sent = answer.token
+        request = answer.token
         if answer.code and answer.code not in self.details:
             self.details[answer.code] = answer.details
-        self._records += RECORD.pack(due, sent, now, answer.size, answer.code, self.plan["process"])
+        self._records += RECORD.pack(
+            request.due, request.sent, now, answer.size, answer.code, self.plan["process"]
+        )
         self._open -= 1
         self._room += 1
+        self._ended += now >= 0
 
     def _flush(self) -> None:
         if self._records:

@@ -21,13 +21,13 @@ END_STREAM = ACK = 0x1
 END_HEADERS, PADDED, PRIORITY = 0x4, 0x8, 0x20
 
 # Settings, with the values that hold until a peer says otherwise.
-TABLE_SIZE, ENABLE_PUSH, INITIAL_WINDOW, MAX_FRAME = 1, 2, 4, 5
+TABLE_SIZE, ENABLE_PUSH, MAX_STREAMS, INITIAL_WINDOW, MAX_FRAME = 1, 2, 3, 4, 5
 DEFAULT_TABLE_SIZE = 4096
 DEFAULT_WINDOW = 65535
 DEFAULT_FRAME = 16384
 LARGEST_WINDOW = LAST_STREAM = 2**31 - 1
 
-CANCEL = 8
+REFUSED_STREAM, CANCEL = 7, 8
 
 OK, CANCELLED, UNKNOWN, DEADLINE_EXCEEDED = 0, 1, 2, 4
 PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = 7, 8, 12, 13
@@ -43,9 +43,8 @@ _FROM_HTTP = {
     503: UNAVAILABLE,
     504: UNAVAILABLE,
 }
-_REFUSED_STREAM, _ENHANCE_YOUR_CALM, _INADEQUATE_SECURITY = 7, 11, 12
+_ENHANCE_YOUR_CALM, _INADEQUATE_SECURITY = 11, 12
 _FROM_RESET = {
-    _REFUSED_STREAM: UNAVAILABLE,
     CANCEL: CANCELLED,
     _ENHANCE_YOUR_CALM: RESOURCE_EXHAUSTED,
     _INADEQUATE_SECURITY: PERMISSION_DENIED,
@@ -87,6 +86,11 @@ def ending(block: bytes) -> tuple[int, str]:
 def reset(code: int) -> tuple[int, str]:
     """The gRPC status and a message for a stream that ended with RST_STREAM."""
     return _FROM_RESET.get(code, INTERNAL), f"the server reset the stream (error {code})"
+
+
+def padding(flags: int, payload: memoryview) -> int:
+    """How many bytes of a DATA frame's payload only fill it up."""
+    return 1 + payload[0] if flags & PADDED else 0
 
 
 def header_block(flags: int, payload: memoryview) -> bytes:

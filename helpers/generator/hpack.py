@@ -24,6 +24,11 @@ _HUFFMAN_LENGTHS = (
     "vvporsruvvvwwvtuoqvwwvwtqqvvxwwwptpqrqqsrruuttvsvwvvwwwwwxwwwwwv"
     "z"
 )
+_END_OF_STRING = 256
+
+
+# A block that begins with it empties the table that the peer keeps for us (RFC 7541, 6.3).
+EMPTY_TABLE = b"\x20"
 
 
 class HeaderError(ValueError):
@@ -60,7 +65,7 @@ def decode(block: bytes) -> dict[bytes, bytes]:
         HeaderError: the block is cut off, or refers to a table that we don't keep.
     """
     headers: dict[bytes, bytes] = {}
-    at = 0
+    at, begun = 0, False
     try:
         while at < len(block):
             first = block[at]
@@ -68,7 +73,9 @@ def decode(block: bytes) -> dict[bytes, bytes]:
                 index, at = _read_integer(block, at, 7)
                 name, value = _static(index)
             elif first & 0xE0 == 0x20:  # the peer's table has a new size: none, as we asked
-                _, at = _read_integer(block, at, 5)
+                size, at = _read_integer(block, at, 5)
+                if size or begun:  # only a block's beginning may say so (RFC 7541, 4.2)
+                    raise HeaderError(f"the header block changes the size of a table to {size}")
                 continue
             else:
                 index, at = _read_integer(block, at, 6 if first & 0x40 else 4)
@@ -76,6 +83,7 @@ def decode(block: bytes) -> dict[bytes, bytes]:
                 if not index:
                     name, at = _read_string(block, at)
                 value, at = _read_string(block, at)
+            begun = True
             if name:
                 headers[name] = value
     except IndexError as error:
@@ -145,6 +153,8 @@ def _unhuffman(text: bytes) -> bytes:
     for bit in "".join(f"{byte:08b}" for byte in text):
         length, code = length + 1, code << 1 | (bit == "1")
         symbol = codes.get((length, code))
+        if symbol == _END_OF_STRING:
+            raise HeaderError("a Huffman-coded header holds the mark of its end")
         if symbol is not None:
             decoded.append(symbol)
             length = code = 0

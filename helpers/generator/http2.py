@@ -9,17 +9,13 @@ priorities, and the contents of answers (their sizes are kept).
 
 from __future__ import annotations
 
-import errno
-import socket
-import struct
 from collections import deque
 from typing import Any, NamedTuple
 
 from helpers.generator import frames, hpack
 from helpers.generator.frames import LARGEST_WINDOW, LAST_STREAM
+from helpers.generator.transport import Transport
 
-_RECEIVE_BYTES = 1 << 18
-_BUFFERS_A_WRITE = 64  # of the 1024 that POSIX systems take at once
 _WINDOW_REFILL = 2**30
 
 
@@ -43,7 +39,7 @@ class _Call:
         self.size = 0
 
 
-class Connection:
+class Connection(Transport):
     """One HTTP/2 connection that never blocks. Its owner waits for the socket and calls back.
 
     Args:
@@ -52,11 +48,14 @@ class Connection:
         authority: what the server is called in requests, `host:port`.
         timeout_s: the deadline that the server is told, in seconds.
         answers: where calls that ended are put.
+        unprocessed: where the tokens of calls are put that the server says it hasn't looked at, so
+            that they can be sent again (RFC 9113, 6.8 and 8.7).
 
     Attributes:
-        usable: the server has greeted and takes calls.
-        closed: why the connection has ended; empty while it lasts.
-        outgoing: what the socket hasn't taken yet.
+        greeted: the server has sent its settings: it is there, and speaks HTTP/2.
+        usable: it has greeted and isn't going away.
+        going_away: it takes no new calls, and still answers those that it has.
+        streams: how many calls the server takes at a time on this connection.
     """
 
     def __init__(
@@ -67,11 +66,12 @@ class Connection:
         authority: str,
         timeout_s: float,
         answers: list[Answer],
+        unprocessed: list[Any],
     ) -> None:
-        self.usable = False
-        self.closed = ""
-        self.outgoing: deque[bytes | memoryview] = deque()
+        self.greeted = self.usable = self.going_away = False
+        self.streams = LAST_STREAM  # as many as there are numbers, until the server says otherwise
         self._answers = answers
+        self._unprocessed = unprocessed
         self._headers = [
             (b":method", b"POST"),
             (b":scheme", b"http"),
@@ -90,10 +90,8 @@ class Connection:
         self._frame_limit = frames.DEFAULT_FRAME
         self._table_size = frames.DEFAULT_TABLE_SIZE
         self._answers_window = LARGEST_WINDOW
-        self._going_away = False
-        self._incoming = memoryview(bytearray(_RECEIVE_BYTES))
-        self._filled = 0
         self._blocks: tuple[int, bool, bytes] = (0, False, b"")  # a header block in parts
+        super().__init__(address)
         greeting = frames.settings(
             [
                 (frames.TABLE_SIZE, 0),
@@ -105,13 +103,11 @@ class Connection:
         self.outgoing.append(
             frames.PREFACE + greeting + frames.frame(frames.WINDOW_UPDATE, 0, 0, window)
         )
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
-        self.socket.setblocking(False)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        status = self.socket.connect_ex(address)
-        if status not in (0, errno.EINPROGRESS, errno.EAGAIN):
-            self.fail(errno.errorcode.get(status, str(status)))
+
+    @property
+    def room(self) -> int:
+        """How many more calls the server takes now (RFC 9113, 5.1.2); below 1: none."""
+        return self.streams - len(self._calls) if self.usable else 0
 
     def call(self, token: Any, body: memoryview) -> None:
         """Sends a request, made by `frames.message`. Its answer will carry `token`."""
@@ -130,69 +126,26 @@ class Connection:
         """The token of the call that waits longest, or None."""
         return next(iter(self._calls.values())).token if self._calls else None
 
-    def give_up_oldest(self) -> None:
+    def give_up_oldest(self, why: str) -> None:
         """Ends the call that waits longest with DEADLINE_EXCEEDED, and tells the server."""
         stream = next(iter(self._calls))
-        cancel = frames.WORD.pack(frames.CANCEL)
-        self.outgoing.append(frames.frame(frames.RST_STREAM, 0, stream, cancel))
-        self._end(stream, frames.DEADLINE_EXCEEDED, "the deadline passed without an answer")
+        self._end(stream, frames.DEADLINE_EXCEEDED, why)
+        self._reset(stream)
 
     def fail(self, why: str) -> None:
         """Closes the connection. Every open call ends with UNAVAILABLE."""
-        if self.closed:
-            return
-        self.closed, self.usable = why, False
-        self.socket.close()
-        self.outgoing.clear()
+        self.usable = False
+        super().fail(why)
         for stream in list(self._calls):
             self._end(stream, frames.UNAVAILABLE, why)
-
-    def on_writable(self) -> None:
-        """Sends what the socket takes; call it again when it takes more."""
-        outgoing = self.outgoing
-        try:
-            while outgoing:
-                if len(outgoing) <= _BUFFERS_A_WRITE:
-                    batch = list(outgoing)
-                else:
-                    batch = [outgoing[i] for i in range(_BUFFERS_A_WRITE)]
-                sent = self.socket.sendmsg(batch)
-                if sent == sum(map(len, batch)) and len(batch) == len(outgoing):
-                    outgoing.clear()
-                    return
-                while sent and sent >= len(outgoing[0]):
-                    sent -= len(outgoing.popleft())
-                if sent:
-                    outgoing[0] = memoryview(outgoing[0])[sent:]
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            if error.errno != errno.ENOTCONN:  # macOS says so while it is still connecting
-                self.fail(error.strerror or str(error))
-
-    def on_readable(self) -> None:
-        """Takes what the socket has."""
-        try:
-            count = self.socket.recv_into(self._incoming[self._filled :])
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self.fail(error.strerror or str(error))
-            return
-        if not count:
-            self.fail("the server closed the connection")
-            return
-        try:
-            self._read(self._filled + count)
-        except (ValueError, IndexError, struct.error) as error:
-            self.fail(f"what answers there doesn't speak gRPC: {error}")
 
     def _next_block(self) -> bytes:
         if self._block:
             return self._block
         if self._table_size < frames.DEFAULT_TABLE_SIZE:
+            # What was remembered may be gone: our headers are in full from here on.
             self._block = hpack.encode(self._headers, indexed=False)
-            return self._block
+            return hpack.EMPTY_TABLE + self._block
         # From the second call on a header is one byte, as with any gRPC client: it's remembered.
         self._block = hpack.encode_indexed(len(self._headers))
         return hpack.encode(self._headers, indexed=True)
@@ -227,11 +180,12 @@ class Connection:
             self._window -= size
         return True
 
-    def _read(self, end: int) -> None:
-        data, at = self._incoming, 0
+    def _read(self, data: memoryview) -> int:
+        at, end = 0, len(data)
         while end - at >= frames.HEADER_BYTES:
             high, low, kind, flags, stream = frames.HEADER.unpack_from(data, at)
             size = high << 8 | low
+            stream &= LAST_STREAM  # the bit above is reserved
             if size > frames.DEFAULT_FRAME:
                 raise ValueError("its bytes are no HTTP/2 frames")
             start = at + frames.HEADER_BYTES
@@ -239,43 +193,39 @@ class Connection:
                 break
             at = start + size
             if kind == frames.DATA:
-                self._on_data(flags, stream, size)
+                self._on_data(flags, stream, size, frames.padding(flags, data[start:at]))
             elif kind == frames.HEADERS:
                 # The headers before an answer say nothing that those after it don't.
                 if flags & (frames.END_STREAM | frames.END_HEADERS) != frames.END_HEADERS:
                     self._on_headers(flags, stream, data[start:at])
             else:
                 self._on_rare(kind, flags, stream, data[start:at])
-                if self.closed:
-                    return
-        self._filled = end - at
-        if self._filled:
-            data[: self._filled] = bytes(data[at:end])
-        if self._going_away and not self._calls:
+        if self.going_away and not self._calls:
             self.fail("the server went away")
+        return at
 
-    def _on_data(self, flags: int, stream: int, size: int) -> None:
+    def _on_data(self, flags: int, stream: int, size: int, padding: int) -> None:
         call = self._calls.get(stream)
         if call is not None:
-            call.size += size
+            call.size += size - padding
         self._answers_window -= size
         if self._answers_window < LARGEST_WINDOW - _WINDOW_REFILL:
             refill = frames.WORD.pack(_WINDOW_REFILL)
             self.outgoing.append(frames.frame(frames.WINDOW_UPDATE, 0, 0, refill))
             self._answers_window += _WINDOW_REFILL
         if flags & frames.END_STREAM:
-            self._end(stream, frames.UNKNOWN, "the answer ended without a gRPC status")
+            self._answered(stream, frames.UNKNOWN, "the answer ended without a gRPC status")
 
     def _on_headers(self, flags: int, stream: int, payload: memoryview) -> None:
         block = frames.header_block(flags, payload)
         if not flags & frames.END_HEADERS:
             self._blocks = stream, bool(flags & frames.END_STREAM), block
         else:
-            self._end(stream, *frames.ending(block))
+            self._answered(stream, *frames.ending(block))
 
     def _on_rare(self, kind: int, flags: int, stream: int, payload: memoryview) -> None:
         if kind == frames.WINDOW_UPDATE:
-            more = frames.WORD.unpack(payload)[0]
+            more = frames.WORD.unpack(payload)[0] & LAST_STREAM
             if stream == 0:
                 self._window += more
             elif stream in self._calls:
@@ -286,17 +236,21 @@ class Connection:
         elif kind == frames.SETTINGS and not flags & frames.ACK:
             self._on_settings(payload)
         elif kind == frames.RST_STREAM:
-            self._end(stream, *frames.reset(frames.WORD.unpack(payload)[0]))
+            error = frames.WORD.unpack(payload)[0]
+            if error == frames.REFUSED_STREAM:
+                self._not_processed(stream)
+            else:
+                self._end(stream, *frames.reset(error))
         elif kind == frames.GOAWAY:
             last = frames.WORD.unpack_from(payload)[0] & LAST_STREAM
             self._go_away()
             for unseen in [s for s in self._calls if s > last]:
-                self._end(unseen, frames.UNAVAILABLE, "the server is going away")
+                self._not_processed(unseen)
         elif kind == frames.CONTINUATION:
             stream, ends, block = self._blocks
             self._blocks = stream, ends, block + bytes(payload)
             if flags & frames.END_HEADERS and ends:
-                self._end(stream, *frames.ending(self._blocks[2]))
+                self._answered(stream, *frames.ending(self._blocks[2]))
 
     def _on_settings(self, payload: memoryview) -> None:
         for key, value in frames.SETTING.iter_unpack(payload):
@@ -306,15 +260,32 @@ class Connection:
                 self._stream_window = value
             elif key == frames.MAX_FRAME:
                 self._frame_limit = value
-            elif key == frames.TABLE_SIZE:
-                self._table_size = value
+            elif key == frames.MAX_STREAMS:
+                self.streams = value
+            elif key == frames.TABLE_SIZE and value < self._table_size:
+                self._table_size, self._block = value, b""
         self.outgoing.append(frames.frame(frames.SETTINGS, frames.ACK, 0, b""))
-        self.usable = not self._going_away
+        self.greeted, self.usable = True, not self.going_away
         self._send_bodies()
 
     def _go_away(self) -> None:
         """No new calls from here on; those on their way are still answered."""
-        self._going_away, self.usable = True, False
+        self.going_away, self.usable = True, False
+
+    def _answered(self, stream: int, code: int, details: str) -> None:
+        call = self._calls.get(stream)
+        if call is not None and call.sent < len(call.body):
+            self._reset(stream)  # for the server the stream is open until our side ends, too
+        self._end(stream, code, details)
+
+    def _reset(self, stream: int) -> None:
+        cancel = frames.WORD.pack(frames.CANCEL)
+        self.outgoing.append(frames.frame(frames.RST_STREAM, 0, stream, cancel))
+
+    def _not_processed(self, stream: int) -> None:
+        call = self._calls.pop(stream, None)
+        if call is not None:
+            self._unprocessed.append(call.token)
 
     def _end(self, stream: int, code: int, details: str) -> None:
         call = self._calls.pop(stream, None)

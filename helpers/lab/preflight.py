@@ -244,9 +244,9 @@ def disk() -> Found:
     return Found(WARNING if low else OK, f"{free:.0f} GiB free", to_do)
 
 
-@_check("Trained weights", needed_for="meaningful labels")
+@_check("Trained weights", needed_for="Inception-v3's own labels")
 def trained_weights() -> Found:
-    """Whether ImageNet's weights are here or can be downloaded."""
+    """Whether Inception-v3's ImageNet weights are here or can be downloaded."""
     chosen = os.environ.get(weights.VARIABLE)
     if chosen:
         found, to_do = f"{weights.VARIABLE}={chosen}", f"Unset {weights.VARIABLE} for real labels."
@@ -260,7 +260,7 @@ def trained_weights() -> Found:
     if weights.reachable(timeout_s=LIMIT_S):
         return Found(OK, "can be downloaded, 96 MB")
     to_do = f"Go on: the same graph at the same speed. Or set {weights.VARIABLE} to a weights file."
-    return Found(WARNING, "out of reach: random ones will be used", to_do)
+    return Found(WARNING, "out of reach: labels will be EfficientNet-Lite2's", to_do)
 
 
 @_check("Ports", needed_for="servers on this machine")

@@ -63,8 +63,10 @@ def headline(value: Any, label: str) -> Headline:
 def in_words(value: Any) -> str:
     """A published value as a person reads it: thousands grouped, three significant digits.
 
-    Dictionaries and lists are strung together: `1: 3.1, 2: 5.8`.
+    Dictionaries and lists are strung together: `1: 3.1, 2: 5.8`. An empty one is `none`.
     """
+    if isinstance(value, (dict, list, tuple)) and not value:
+        return "none"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     if isinstance(value, int):
@@ -75,7 +77,7 @@ def in_words(value: Any) -> str:
         nested = any(isinstance(inner, dict) for inner in value.values())
         pairs = (f"{key}: {in_words(inner)}" for key, inner in value.items())
         return ("; " if nested else ", ").join(pairs)
-    return ", ".join(map(in_words, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(in_words, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def publish(**values: Any) -> None:

@@ -15,8 +15,13 @@ _BUSY = 0.8
 # Sending late is no longer in the noise if it is more than a millisecond and a tenth of the latency
 # that is measured, or shifts the load by more than a hundredth of the run.
 _LATE_S, _LATE_OF_LATENCY, _LATE_OF_RUN = 0.001, 0.1, 0.01
+# What a generator may take of the machine that the server runs on without a word.
+_SHARE = 0.03
 # A generator that didn't run for so long has measured its own machine. A busy one takes tenths.
 _PAUSE_S = 0.5
+
+
+_COUNTED = ("waited", "resent")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,10 @@ class Generator:
         sent: requests sent in the whole run, the warm-up included.
         paused_s: the longest time in which it wasn't run though it had something to do.
         grown_bytes: what its memory grew by in the window, at its highest.
+        waited: requests that found no room on any connection when they were taken up.
+        resent: how many times a request was sent again that the server hadn't processed.
+        streams: the fewest requests at a time that the server takes on a connection; None: it
+            sets no limit.
     """
 
     cpu_s: float
@@ -36,6 +45,9 @@ class Generator:
     sent: int
     paused_s: float = 0.0
     grown_bytes: int = 0
+    waited: int = 0
+    resent: int = 0
+    streams: int | None = None
 
     @property
     def busy(self) -> float:
@@ -130,6 +142,59 @@ class Run:
         return found
 
     @property
+    def share(self) -> float | None:
+        """The generators' share of this machine's processor time; None: the server is elsewhere."""
+        cores = self.settings.get("cores_shared")
+        return sum(g.busy for g in self.generators) / cores if cores else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the figures has to know, though they hold."""
+        found = self._window_notes()
+        if self.settings.get("precision") is not None:
+            found += self._precision_notes()
+        waited, resent = (sum(getattr(g, name) for g in self.generators) for name in _COUNTED)
+        limits = [g.streams for g in self.generators if g.streams is not None]
+        if waited:
+            why = f": the server takes {min(limits)} at a time on each" if limits else ""
+            found.append(f"{waited} requests waited for room on a connection{why}")
+        if resent:
+            found.append(
+                f"requests were sent again {resent} times: the server hadn't processed them "
+                "(GOAWAY or REFUSED_STREAM)"
+            )
+        share = self.share
+        if share is not None and share > _SHARE:
+            found.append(
+                f"the generator took {share:.1%} of the machine that the server runs on, too: what "
+                "the processors limit may be so much higher without it"
+            )
+        return tuple(found)
+
+    def _window_notes(self) -> list[str]:
+        asked_s = self.settings.get("duration_s", self.duration_s)
+        answers = self.settings.get("answers", 0)
+        found = []
+        if self.duration_s > asked_s and self.settings.get("requests") is None:
+            found.append(
+                f"the window was open for {self.duration_s:.3g} s, not {asked_s:g} s, to get "
+                f"{answers} answers"
+            )
+        done = self.records["done_s"]
+        ended = int(((done >= 0) & (done < self.duration_s)).sum())
+        if ended < answers and self.settings.get("requests") is None:
+            found.append(f"{ended} requests ended in the window, not the {answers} asked for")
+        return found
+
+    def _precision_notes(self) -> list[str]:
+        figure, asked = self.settings["precision_of"], self.settings["precision"]
+        reached = stats.half_width(self.records, figure, duration_s=self.duration_s)
+        if reached is not None and reached <= asked:
+            return []
+        known = "isn't known" if reached is None else f"is known to ±{reached:.1%}"
+        return [f"the {figure} {known}, not to the ±{asked:.1%} asked for: measure for longer"]
+
+    @property
     def valid(self) -> bool:
         """Whether the generator kept up with what it was to send."""
         return not self.problems
@@ -154,6 +219,7 @@ class Run:
 
     def __repr__(self) -> str:
         problems = "" if self.valid else f", invalid: {'; '.join(self.problems)}"
+        problems += f"; {'; '.join(self.notes)}" if self.notes else ""
         return (
             f"Run({self.settings['scenario']}, {len(self.records)} requests, "
             f"{self.duration_s:g} s{problems})"

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Plan:
         requests: serialized PredictRequests, sent in turns.
         due: when requests are due, in seconds since the start of measuring; None: closed loop.
         precision: the half width of the figure's interval, as a share, that ends the run.
+        answers: requests that have to have ended in the window before it may close.
         settings: what was asked for, as plain data.
     """
 
@@ -51,6 +52,7 @@ class Plan:
     requests: list[bytes]
     due: npt.NDArray[np.float64] | None
     precision: float | None
+    answers: int
     settings: dict[str, Any]
 
 
@@ -72,7 +74,8 @@ def execute(plan: Plan) -> Run:
         zero = time.monotonic() + _LEAD_S + warmup_s
         for child in children:
             child.say(f"start {zero!r}")
-        deadline = zero + duration_s + 2 * plan.settings["timeout_s"] + _SPARE_S
+        # The window may be longer by a time-out, and its last request takes one at most.
+        deadline = zero + duration_s + 3 * plan.settings["timeout_s"] + _SPARE_S
         if plan.precision is not None:
             _watch(children, zero, plan)
         ends = [child.end(deadline) for child in children]
@@ -82,24 +85,22 @@ def execute(plan: Plan) -> Run:
 
 def _run(plan: Plan, ends: list[dict[str, Any]], records: stats.Records) -> Run:
     records = records[np.argsort(records["due_s"], kind="stable")]
-    duration_s, settings_ = plan.settings["duration_s"], plan.settings
-    stopped = max(end["window_s"] for end in ends)
-    if plan.precision is not None:
-        # Up to when the first process stopped, all of them were sending.
-        duration_s = min(duration_s, *(end["window_s"] for end in ends))
-        if plan.due is not None:
-            settings_ = {**settings_, "planned": int((plan.due < duration_s).sum())}
-    elif plan.settings["requests"] is not None and stopped < duration_s and len(records):
+    # Up to when the first process closed its window, all of them were sending.
+    duration_s = min(end["end_s"] for end in ends)
+    if int((records["sent_s"] >= 0).sum()) == plan.settings["requests"]:
         # All its requests belong to a run that ends by their number: it ends with the last answer.
-        duration_s = min(duration_s, float(np.nextafter(records["done_s"].max(), np.inf)))
+        duration_s = float(np.nextafter(records["done_s"].max(), np.inf))
+    settings_ = plan.settings
+    if plan.due is not None:
+        settings_ = {**settings_, "planned": int((plan.due < duration_s).sum())}
     details = {code: text for end in ends for code, text in end["details"].items()}
     return Run(
         settings=settings_,
         records=records,
         duration_s=duration_s,
         generators=tuple(
-            Generator(e["cpu_s"], e["window_s"], e["sent"], e["paused_s"], e["grown_bytes"])
-            for e in ends
+            Generator(**{field.name: end[field.name] for field in fields(Generator)})
+            for end in ends
         ),
         details={stats.code_name(int(code)): text for code, text in details.items()},
     )
@@ -223,6 +224,7 @@ def _plan_of(plan: Plan, number: int, folder: Path, records: Path) -> Mapping[st
         "due": None if due is None else str(due),
         "concurrency": _share(plan.settings["concurrency"], number, processes),
         "count": _share(plan.settings["requests"], number, processes),
+        "answers": -(-plan.answers // processes),
         "duration_s": plan.settings["duration_s"],
         "warmup_s": plan.settings["warmup_s"],
         "records": str(records),

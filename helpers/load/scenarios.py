@@ -8,15 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from helpers import settings, stats
-from helpers.client import addresses, protos
-from helpers.errors import LoadError
+from helpers import settings
 from helpers.load import schedule
+from helpers.load.plans import TIMEOUT_S, check_window, plan, refused
 from helpers.load.run import Run
-from helpers.load.runner import Plan, execute
+from helpers.load.runner import execute
 from helpers.load.schedule import Arrivals, Profile
-
-TIMEOUT_S = 60.0  # an overloaded Inception-v3 on a laptop answers after tens of seconds
 
 
 def closed_loop(
@@ -38,15 +35,16 @@ def closed_loop(
             `dns:///host:port` for all addresses of a name.
         photos: JPEG or PNG bytes, or objects that hold them in `data`; sent in turns.
         concurrency: requests without an answer at any time, over all processes.
-        duration_s: seconds to measure, at most.
+        duration_s: seconds to measure; longer only if nothing is answered in them, see `answers`.
         warmup_s: seconds of the same load before measuring.
         requests: the run ends after so many requests, if that is earlier.
         precision: the run ends as soon as the 95 % confidence interval of its figure is within
-            this share of it, such as 0.02, if that is earlier.
+            this share of it, such as 0.02, if that is earlier. `Run.notes` says if it isn't.
         scenario: what the run is called in results.
         **options: `precision_of` (the figure: `throughput`, or a percentile such as `p99`),
-            `processes`, `channels` (connections a process and address), `timeout_s`,
-            `photos_per_request`, `model`, `version`.
+            `answers` (the window stays open until so many requests have ended in it, by a time-out
+            at most; 1 unless said otherwise), `processes`, `channels` (connections per process and
+            address), `timeout_s`, `photos_per_request`, `model`, `version`.
 
     Returns:
         The records, unprocessed.
@@ -56,10 +54,10 @@ def closed_loop(
         ServerUnavailableError: nobody listens there, or it isn't a gRPC server.
     """
     if concurrency < 1:
-        raise _refused(f"{concurrency} concurrent requests", "Pass concurrency=1 or more.")
+        raise refused(f"{concurrency} concurrent requests", "Pass concurrency=1 or more.")
     if requests is not None and requests < 1:
-        raise _refused(f"{requests} requests", "Pass requests=1 or more, or leave it out.")
-    plan = _plan(
+        raise refused(f"{requests} requests", "Pass requests=1 or more, or leave it out.")
+    asked = plan(
         address,
         photos,
         scenario=scenario,
@@ -70,7 +68,7 @@ def closed_loop(
         precision=precision,
         **options,
     )
-    return execute(plan)
+    return execute(asked)
 
 
 def single_stream(address: str | Sequence[str], photos: Sequence[Any], **options: Any) -> Run:
@@ -150,18 +148,21 @@ def open_loop(
         arrivals: `poisson` or `constant`.
         seed: of the Poisson arrivals.
         scenario: what the run is called in results.
-        **options: as for `closed_loop`; also `precision`, which is of the p99 here unless
-            `precision_of` says otherwise.
+        **options: as for `closed_loop`, but for `answers`, which is 0 here: the requests of the
+            window are followed to their end anyway. Also `precision`, which is of the p99 here
+            unless `precision_of` says otherwise.
 
     Raises:
         LoadError: this can't be run as asked, for example at a rate of zero.
         ServerUnavailableError: nobody listens there, or it isn't a gRPC server.
     """
-    _check_window(duration_s, warmup_s)
+    check_window(duration_s, warmup_s)
     if arrivals not in ("poisson", "constant"):
-        raise _refused(f"{arrivals!r} arrivals", "Pass arrivals='poisson' or 'constant'.")
+        raise refused(f"{arrivals!r} arrivals", "Pass arrivals='poisson' or 'constant'.")
+    # A window that waits for its answers goes on at the same rate, by a time-out at most.
+    more_s = options.get("timeout_s", TIMEOUT_S) if options.get("answers") else 0.0
     due = schedule.due_times(
-        rate_per_s, duration_s=duration_s, warmup_s=warmup_s, arrivals=arrivals, seed=seed
+        rate_per_s, duration_s=duration_s + more_s, warmup_s=warmup_s, arrivals=arrivals, seed=seed
     )
     return _run_open(
         address,
@@ -194,7 +195,7 @@ def replay(
     """
     due = np.sort(np.asarray(due_s, float))
     if not due.size or not np.isfinite(due).all():
-        raise _refused("an empty or unreadable trace", "Pass the due times in seconds.")
+        raise refused("an empty or unreadable trace", "Pass the due times in seconds.")
     # The window is half open: the last request is due in it, not at its end.
     duration_s = float(np.nextafter(due[-1], math.inf)) if duration_s is None else duration_s
     return _run_open(
@@ -217,110 +218,7 @@ def _run_open(
     noted: dict[str, Any],
     **options: Any,
 ) -> Run:
-    if not due.size:
-        raise _refused("a run without a request", "Raise the rate or the duration.")
-    options = {"precision_of": "p99", **options}
-    return execute(_plan(address, photos, due=due, noted=noted, **options))
-
-
-def _plan(
-    address: str | Sequence[str],
-    photos: Sequence[Any],
-    *,
-    scenario: str,
-    duration_s: float,
-    warmup_s: float,
-    concurrency: int | None = None,
-    requests: int | None = None,
-    precision: float | None = None,
-    precision_of: str = "throughput",
-    due: schedule.Times | None = None,
-    noted: dict[str, Any] | None = None,
-    processes: int = 1,
-    channels: int = 1,
-    timeout_s: float = TIMEOUT_S,
-    photos_per_request: int = 1,
-    model: str = settings.MODEL_NAME,
-    version: int | str | None = None,
-) -> Plan:
-    _check_window(duration_s, warmup_s)
-    for name, value in [("processes", processes), ("channels", channels)]:
-        if value < 1:
-            raise _refused(f"{value} {name}", f"Pass {name}=1 or more.")
-    if processes > min(concurrency or processes, requests or processes):
-        raise _refused(
-            f"{processes} processes for fewer requests",
-            "Pass at most as many processes as there are requests at a time, and in all.",
-        )
-    if precision is not None and not precision > 0:
-        raise _refused(f"a precision of {precision}", "Pass a share, such as precision=0.02.")
-    if precision_of not in ("throughput", *stats.QUANTILES):
-        known = ", ".join(("throughput", *stats.QUANTILES))
-        raise _refused(f"the precision of {precision_of!r}", f"Pass one of {known}.")
-    if not timeout_s > 0:
-        raise _refused(f"a deadline of {timeout_s} s", "Pass timeout_s in seconds.")
-    given = [address] if isinstance(address, str) else list(address)
-    return Plan(
-        connections=_connections(given) * channels,
-        authority=given[0].removeprefix("dns:///"),
-        requests=_requests(photos, photos_per_request, model=model, version=version),
-        due=due,
-        precision=precision,
-        settings={
-            "scenario": scenario,
-            "addresses": given,
-            "model": model,
-            "version": version,
-            "concurrency": concurrency,
-            "requests": requests,
-            "duration_s": duration_s,
-            "warmup_s": warmup_s,
-            "processes": processes,
-            "channels": channels,
-            "timeout_s": timeout_s,
-            "photos": len(photos),
-            "photos_per_request": photos_per_request,
-            "precision": precision,
-            "precision_of": precision_of,
-            "planned": None if due is None else len(due),
-            **(noted or {}),
-        },
-    )
-
-
-def _connections(given: Sequence[str]) -> list[tuple[str, int]]:
-    found = []
-    for address in given:
-        every = addresses.resolve_all(address.removeprefix("dns:///"))
-        found += every if address.startswith("dns:///") else every[:1]
-    if not found:
-        raise _refused("no address", "Pass `host:port`, or those of the replicas.")
-    return [(str(ip), port) for ip, port in found]
-
-
-def _requests(
-    photos: Sequence[Any], photos_per_request: int, *, model: str, version: int | str | None
-) -> list[bytes]:
-    """The requests, serialized once: each photo is first in one of them."""
-    data = [bytes(getattr(photo, "data", photo)) for photo in photos]
-    if not data or photos_per_request < 1:
-        raise _refused("requests without a photo", "Pass at least one photo.")
-    return [
-        protos.predict_request(
-            [data[(i + j) % len(data)] for j in range(photos_per_request)],
-            model=model,
-            version=version,
-        ).SerializeToString()
-        for i in range(len(data))
-    ]
-
-
-def _check_window(duration_s: float, warmup_s: float) -> None:
-    if not 0 < duration_s < math.inf:
-        raise _refused(f"a run of {duration_s} s", "Pass duration_s in seconds.")
-    if not 0 <= warmup_s < math.inf:
-        raise _refused(f"a warm-up of {warmup_s} s", "Pass warmup_s in seconds, or leave it out.")
-
-
-def _refused(what: str, next_step: str) -> LoadError:
-    return LoadError(f"A load test can't be run with {what}", next_step=next_step)
+    if not (due >= 0).any():
+        raise refused("no request due in its window", "Raise the rate or the duration.")
+    options = {"precision_of": "p99", "answers": 0, **options}
+    return execute(plan(address, photos, due=due, noted=noted, **options))

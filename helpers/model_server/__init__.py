@@ -14,7 +14,9 @@ messages and metrics. Read it in this order:
     warmup      requests recorded with a model, run before it serves
     inference   Predict, Classify, Regress, MultiInference, metadata and status, with examples
     grpc_api    ... over gRPC
-    rest_api    ... over HTTP, with json_tensors and json_examples
+    rest_api    ... over HTTP. rapidjson reads a body; json_values, json_tensors and json_examples
+                make a request of it, json_answers writes the answer
+    profiler    what TensorFlow was doing, for TensorBoard
     metrics     what happened, under the original's names
     server      start, serve, drain, stop
 

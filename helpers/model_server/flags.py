@@ -98,9 +98,7 @@ class Flags:
 
     # What it tells.
     monitoring_config_file: str = _flag("", "text MonitoringConfig: Prometheus on the REST port")
-    enable_profiler: bool = _flag(
-        True, "TensorBoard's profiler", no_effect="the profiler isn't served"
-    )
+    enable_profiler: bool = _flag(True, "TensorFlow's profiler for TensorBoard, on gRPC's ports")
     version: bool = _flag(False, "print the versions and exit")
 
     # Not the original's.

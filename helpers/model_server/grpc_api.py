@@ -1,4 +1,4 @@
-"""The APIs over gRPC: PredictionService, ModelService, Health and reflection."""
+"""The APIs over gRPC: PredictionService, ModelService, ProfilerService, Health and reflection."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2,
 )
 
-from helpers.model_server import config
+from helpers.model_server import config, profiler
 from helpers.model_server.batching import FOREVER
 from helpers.model_server.flags import Flags
 from helpers.model_server.inference import Call, Inference
@@ -80,7 +80,11 @@ def build(
         "MultiInference": inference.multi_inference, "GetModelMetadata": metadata,
         "GetModelStatus": status, "HandleReloadConfigRequest": handle_reload,
     }  # fmt: skip
-    for service in (PREDICTION_SERVICE, MODEL_SERVICE):
+    services = [PREDICTION_SERVICE, MODEL_SERVICE]
+    if flags.enable_profiler:
+        services.append(profiler.SERVICE)
+        served |= profiler.Profiler().served()
+    for service in services:
         handlers = {
             method.name: grpc.unary_unary_rpc_method_handler(_handler(method, served[method.name]))
             for method in service.methods

@@ -1,7 +1,8 @@
 """Sample photographs, and photographs of the reader's own, as the bytes that a server is sent.
 
 Photographs travel as JPEG or PNG files, never as arrays of pixels: a file is about fifteen times
-smaller, and decoding it is the model's business.
+smaller, and decoding it is the model's business. What the model decodes is what a viewer shows: a
+photo that says "turn me", or that has a transparent background, is rewritten when it is read.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
 from helpers.errors import PhotoError
 
@@ -83,6 +84,12 @@ class Photo:
     def _size(self) -> tuple[int, int]:
         with Image.open(io.BytesIO(self.data)) as image:  # reads the header, decodes nothing
             return image.size
+
+    @property
+    def image(self) -> Image.Image:
+        """The pixels in RGB, 8 bits each, as a browser shows the file and the model decodes it."""
+        with Image.open(io.BytesIO(self.data)) as image:
+            return _eight_bits(image).convert("RGB")
 
     @property
     def width(self) -> int:
@@ -155,11 +162,17 @@ def load(name: str) -> Photo:
 def read(path: str | Path) -> Photo:
     """A photograph of your own, checked here so that a bad file never reaches a server.
 
+    TensorFlow's decoder ignores two things that every viewer honours: the tag by which a phone says
+    how it was held, and transparency. A photo with either is rewritten here, turned and on white,
+    so that what you see is what is classified. A client that sends the file as it is gets the
+    answer for the photo as it lies.
+
     Args:
         path: a JPEG or PNG file of at most `MAX_PIXELS` pixels. `~` is your home folder.
 
     Returns:
-        The photo, its data the file's bytes as they are, its name the file's without ending.
+        The photo, its data the file's bytes as they are (but for those two), its name the file's
+        without ending.
 
     Raises:
         PhotoError: the file is missing or empty, is no JPEG or PNG picture, is cut off or
@@ -181,7 +194,32 @@ def read(path: str | Path) -> Photo:
             next_step="Give the path of a JPEG or PNG file that you may read.",
         ) from error
     _check(data, path=path)
-    return Photo(name=path.stem, title=path.name, credit="", licence="", data=data)
+    return Photo(path.stem, title=path.name, credit="", licence="", data=_as_shown(data))
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The picture, its 16 bits of grey made 8; Pillow's `convert` would cut them off at 255."""
+    return image.point(lambda value: value / 256) if image.mode.startswith("I") else image
+
+
+def _as_shown(data: bytes) -> bytes:
+    """The file, rewritten only where a viewer shows another picture than TensorFlow decodes."""
+    with Image.open(io.BytesIO(data)) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+        if not turned and not image.has_transparency_data:
+            return data
+        shown, buffer = ImageOps.exif_transpose(_eight_bits(image)), io.BytesIO()
+        if image.format == "PNG":  # without loss
+            if image.has_transparency_data:
+                white = Image.new("RGBA", shown.size, "white")
+                shown = Image.alpha_composite(white, shown.convert("RGBA")).convert("RGB")
+            shown.save(buffer, "PNG")
+        else:  # compressed as it was, so that it loses next to nothing and doesn't grow
+            shown = shown.convert("RGB") if shown.mode == "CMYK" else shown
+            sampling = max(0, JpegImagePlugin.get_sampling(image))
+            tables = image.quantization  # type: ignore[attr-defined]
+            shown.save(buffer, "JPEG", qtables=tables, subsampling=sampling)
+    return buffer.getvalue()
 
 
 def _check(data: bytes, *, path: Path) -> None:

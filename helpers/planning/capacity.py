@@ -70,10 +70,11 @@ class Prices:
                 raise ValueError("a machine type without a price or without processors")
             return cls(date.fromisoformat(data["collected"]), data["what"], machines)
         except (OSError, ValueError, KeyError, TypeError) as error:
+            cause = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             raise SetupError(
                 f"{path} can't be read as a list of prices",
-                cause=str(error),
-                next_step=f"Compare it with the one in git: git diff {PRICES}.",
+                cause=getattr(error, "strerror", None) or cause,
+                next_step="Compare it with the one in git: `git diff helpers/planning/prices.json`.",
             ) from error
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from helpers import photos, settings
 from helpers.errors import ExportError
@@ -46,7 +45,9 @@ def train_further(made: Export, file: Path, *, epochs: int = _EPOCHS) -> Path:
     model = exporter.model_of(made)
     for layer in model.layers[:-1]:
         layer.trainable = False
-    pictures = np.stack([np.asarray(preprocess(photos.load(name).data)) for name in CLASSES])
+    pictures = np.stack(
+        [np.asarray(preprocess(photos.load(n).data, network=made.network)) for n in CLASSES]
+    )
     model.compile(keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy")
     model.fit(pictures, np.array(list(CLASSES.values())), epochs=epochs, verbose=0)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +90,7 @@ def variants(samples: Sequence[Photo], *, each: int) -> list[bytes]:
     """
     found = []
     for photo in samples:
-        image = Image.open(io.BytesIO(photo.data)).convert("RGB")
+        image = photo.image
         for number in range(each):
             edge = number / (4 * each)  # up to a quarter from the left and the top
             box = (round(edge * image.width), round(edge * image.height), *image.size)

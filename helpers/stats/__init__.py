@@ -3,7 +3,7 @@
 summary = stats.summarize(run.records, duration_s=run.duration_s)
 """
 
-from helpers.stats.comparison import Ratio, ratio
+from helpers.stats.comparison import Ratio, ratio, ratio_of_rounds
 from helpers.stats.confidence import (
     Interval,
     at_most,
@@ -52,5 +52,6 @@ __all__ = [
     "quantile_ranks",
     "rate_between_pauses",
     "ratio",
+    "ratio_of_rounds",
     "summarize",
 ]

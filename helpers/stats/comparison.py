@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from helpers.stats.confidence import Interval
+import numpy as np
+
+from helpers.stats.confidence import Interval, student
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,39 @@ def ratio(a: float, a_interval: Interval, b: float, b_interval: Interval) -> Rat
             None if up is None else value * math.exp(up),
         ),
     )
+
+
+def ratio_of_rounds(a: Sequence[float], b: Sequence[float]) -> Ratio:
+    """The rounds of one measurement over the rounds of another, by their geometric means.
+
+    Welch's t test on the logarithms (Biometrika 34, 1947): each round is one value, however many
+    requests it had. Requests of a round share its minute of the machine and queue behind each
+    other, so that intervals from requests call two runs of the same thing different.
+
+    Args:
+        a: a positive figure, once for each round.
+        b: the same figure of the other measurement, taken independently.
+
+    Returns:
+        The ratio; its interval is without bounds if one side has fewer than two rounds.
+
+    Raises:
+        ValueError: a figure isn't positive, or there is none.
+    """
+    if not (a and b and min(*a, *b) > 0):
+        raise ValueError(f"there is no ratio of {a} and {b}")
+    logs = np.log(a), np.log(b)
+    value = math.exp(logs[0].mean() - logs[1].mean())
+    if min(len(a), len(b)) < 2:
+        return Ratio(value, Interval(None, None))
+    errors = [float(log.var(ddof=1)) / len(log) for log in logs]
+    if not sum(errors):
+        return Ratio(value, Interval(value, value))
+    freedom = sum(errors) ** 2 / sum(
+        error**2 / (len(log) - 1) for error, log in zip(errors, logs, strict=True)
+    )
+    reach = math.exp(student(freedom) * math.sqrt(sum(errors)))
+    return Ratio(value, Interval(value / reach, value * reach))
 
 
 def _distance(value: float, bound: float | None) -> float | None:

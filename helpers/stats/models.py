@@ -63,8 +63,8 @@ def littles_law(records: Records, *, duration_s: float) -> LittlesLaw:
 def knee(points: Sequence[tuple[float, float]]) -> int:
     """Where latency bends: the point of the highest power, throughput over latency.
 
-    Below it, more load gives more throughput than it costs in latency; above it, less.
-    (Kleinrock, Power and deterministic rules of thumb, ICC 1979.)
+    Up to it, one per cent more throughput costs less than one per cent more latency; beyond it,
+    more. (Kleinrock, Power and deterministic rules of thumb, ICC 1979.)
 
     Args:
         points: throughput and mean latency, in any units, above 0.
@@ -82,7 +82,7 @@ class Scalability:
 
     Attributes:
         gamma: throughput of one replica.
-        alpha: contention: the share of the work that has to queue for something shared.
+        alpha: contention: the share of the work that has to queue for something shared, 0 to 1.
         beta: coherency: the cost of agreeing with each other, which makes more replicas slower.
     """
 
@@ -106,14 +106,17 @@ class Scalability:
     @property
     def peak(self) -> float:
         """The number of replicas beyond which throughput falls; infinite without coherency cost."""
-        return math.sqrt((1 - self.alpha) / self.beta) if self.beta > 0 else math.inf
+        if self.beta <= 0:
+            return math.inf
+        return max(1.0, math.sqrt(max(0.0, 1 - self.alpha) / self.beta))
 
 
 def fit_scalability(replicas: Sequence[float], throughput: Sequence[float]) -> Scalability:
     """Fits the Universal Scalability Law to measured throughputs.
 
-    N/X(N) is linear in 1/gamma, alpha/gamma and beta/gamma: least squares, none of them below 0.
-    (Gunther, Guerrilla Capacity Planning, chapters 4 and 5.)
+    N/X(N) = (1 - alpha)/gamma + alpha/gamma·N + beta/gamma·N·(N - 1) is linear in three factors,
+    all 0 or more, since contention is a share of the work. So it is least squares with no factor
+    below 0. (Gunther, Guerrilla Capacity Planning, chapters 4 and 5.)
 
     Args:
         replicas: how many there were; at least two different numbers.
@@ -126,14 +129,21 @@ def fit_scalability(replicas: Sequence[float], throughput: Sequence[float]) -> S
     n, x = np.asarray(replicas, float), np.asarray(throughput, float)
     if len(set(replicas)) < 2 or len(n) != len(x) or not (x > 0).all():
         raise ValueError("the law needs positive throughputs at two numbers of replicas or more")
-    terms = np.stack([np.ones_like(n), n - 1, n * (n - 1)], axis=1)
-    # The least squares that keep all three from 0 on: of all choices of terms, the best that does.
-    choices = [[0], [0, 1], [0, 2], [0, 1, 2]][: 4 if len(set(replicas)) > 2 else 3]
-    best, best_error = np.array([float((n / x).mean()), 0.0, 0.0]), math.inf
-    for choice in choices:
+    terms = np.stack([np.ones_like(n), n, n * (n - 1)], axis=1)
+    wanted = n / x / np.mean(n / x)  # of the size of 1, whatever the unit
+    best, best_error = np.zeros(3), math.inf
+    # Of all choices of factors that aren't 0, the one that fits best without any below 0. At least
+    # one of the first two isn't: without both, one replica would be infinitely fast.
+    for choice in _CHOICES if len(set(replicas)) > 2 else _CHOICES[:-1]:
         found = np.zeros(3)
-        found[choice] = np.linalg.lstsq(terms[:, choice], n / x, rcond=None)[0]
-        error = float(((terms @ found - n / x) ** 2).sum())
-        if (found >= 0).all() and error < best_error - 1e-12:
+        found[choice] = np.linalg.lstsq(terms[:, choice], wanted, rcond=None)[0]
+        error = float(((terms @ found - wanted) ** 2).sum())
+        if (found[choice] > 0).all() and error < best_error - 1e-12:
             best, best_error = found, error
-    return Scalability(float(1 / best[0]), float(best[1] / best[0]), float(best[2] / best[0]))
+    one = best[0] + best[1]
+    return Scalability(
+        float(1 / (one * np.mean(n / x))), float(best[1] / one), float(best[2] / one)
+    )
+
+
+_CHOICES = ([0], [1], [0, 1], [0, 2], [1, 2], [0, 1, 2])

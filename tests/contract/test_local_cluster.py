@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -425,6 +426,40 @@ def test_a_binary_that_doesnt_exist_is_named(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_second_cluster_writes_logs_of_its_own(two: LocalCluster) -> None:
     with connect("local", logs=two._supervisor.logs) as second:
         assert two._supervisor.logs / "2" == second._supervisor.logs
+
+
+@pytest.fixture
+def other(two: LocalCluster, models: Path, tmp_path: Path) -> Iterator[LocalCluster]:
+    """A cluster of two replicas that the test may close."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENSORFLOW_MODEL_SERVER", two._program[0])
+        with connect("local", models=models, logs=tmp_path / "logs") as other:
+            other.apply(manifests(tmp_path / "other"))
+            other.wait_until_ready(30)
+            yield other
+
+
+@pytest.mark.parametrize("end", ["close", "SIGTERM"])
+def test_a_supervisor_that_stops_starts_no_replicas(other: LocalCluster, end: str) -> None:
+    """Each start has a log of its own, which stays: so none is missed between two looks."""
+    control = psutil.Process(other._link.pid)
+    most = 0
+    closing = threading.Thread(target=other.close if end == "close" else control.terminate)
+    closing.start()
+    with suppress(psutil.NoSuchProcess):
+        while control.status() != psutil.STATUS_ZOMBIE:
+            most = max(most, len(control.children()))
+            time.sleep(0.005)
+    closing.join()
+    assert len(list(other._link.logs.glob("inception-*.log"))) == 2
+    assert most <= 2
+
+
+def test_deleting_a_closed_cluster_again_is_no_error(other: LocalCluster) -> None:
+    other.delete()
+    other.close()
+    other.delete()
+    assert other.leftovers() == []
 
 
 SCRIPT = """

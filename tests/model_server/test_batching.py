@@ -293,7 +293,10 @@ def test_queues_share_the_threads_in_turn() -> None:
             "max_execution_batch_size { value: 4 } allowed_batch_sizes: 8",
             "must equal max_execution_batch_size",
         ),
-        ("max_batch_sice { value: 8 }", "line 1:1"),
+        (
+            "max_batch_size { value: 8 }\n  max_batch_sice { value: 8 }",
+            "Error parsing text-format tensorflow.serving.BatchingParameters: 2:3: ",
+        ),
         ("max_batch_size: 8", "Invalid protobuf file"),
     ],
 )

@@ -284,13 +284,13 @@ def test_every_flag_without_effect_starts_a_server_that_says_so(
     platform.write_text("")
     with serving(
         tmp_path / "log", f"--model_base_path={models / 'half'}", "--use_alts_credentials",
-        "--xla_cpu_compilation_enabled", "--enable_profiler=false", "--num_unload_threads", "2",
+        "--xla_cpu_compilation_enabled", "--num_unload_threads", "2",
         f"--platform_config_file={platform}",
     ) as running:  # fmt: skip
         warned = [line.split()[1] for line in running.log.splitlines() if "no effect" in line]
     assert sorted(warned) == [
-        "--enable_profiler", "--num_unload_threads", "--platform_config_file",
-        "--use_alts_credentials", "--xla_cpu_compilation_enabled",
+        "--num_unload_threads", "--platform_config_file", "--use_alts_credentials",
+        "--xla_cpu_compilation_enabled",
     ]  # fmt: skip
 
 

@@ -7,14 +7,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from kubernetes.client import ApiException
 
 from helpers import container, settings
 from helpers.closing import SCRATCH, scratch
-from helpers.clusters import cleanup, gke, left_files
+from helpers.clusters import cleanup, gke, kubernetes, left_files
 from helpers.clusters.cleanup import Place, Places
+from helpers.clusters.kubernetes import gpus
+from helpers.errors import ClusterError
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +60,7 @@ def test_exports_count_only_when_asked(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_exports_of_every_network_are_known() -> None:
-    folders = [settings.models_of(network) for network in ("inception_v3", "light")]
+    folders = [settings.models_of(network) for network in ("inception_v3", "light", "x")]
     fast = [folder.with_name(f"{folder.name}-fast") for folder in folders]  # as notebook 01 does
     assert all(f.parent == settings.BUILD and f.match(cleanup.EXPORTS) for f in folders + fast)
 
@@ -115,3 +120,23 @@ def test_a_rented_cluster_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert place.find() == ["cluster inception-tutorial in z"]
     place.remove()
     assert place.find() == []
+
+
+@pytest.mark.parametrize(("status", "raised"), [(403, False), (500, True), (None, True)])
+def test_only_who_may_not_list_nodes_has_made_none(
+    monkeypatch: pytest.MonkeyPatch, status: int | None, raised: bool
+) -> None:
+    """A cluster that doesn't answer isn't one without leftovers."""
+
+    def refuse(_: object) -> list[str]:
+        raise ClusterError("the nodes can't be listed", next_step="") from ApiException(status)
+
+    cluster = SimpleNamespace(
+        namespace="n", context="c", leftovers=list, delete=list, close=lambda: None
+    )
+    monkeypatch.setattr(kubernetes, "KubernetesCluster", lambda **_: cluster)
+    monkeypatch.setattr(gpus, "leftovers", refuse)
+    with Places(target="kubernetes") as places:
+        nodes = next(place for place in places.places if place.name == "simulated GPU nodes")
+        with pytest.raises(ClusterError) if raised else nullcontext():
+            assert nodes.find() == []

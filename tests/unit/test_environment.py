@@ -22,7 +22,7 @@ SERVER_LOCK = (settings.SERVING / "model-server.lock").read_text()
 def test_conda_installs_the_packages_of_pyproject() -> None:
     conda = yaml.safe_load((settings.ROOT / "environment.yml").read_text())["dependencies"]
     (pip,) = [entry["pip"] for entry in conda if isinstance(entry, dict)]
-    assert sorted(pip) == sorted(DIRECT)
+    assert sorted(pip) == sorted([*DIRECT, "-e ."])
 
 
 @pytest.mark.parametrize("requirement", DIRECT)

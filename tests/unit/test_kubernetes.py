@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import socket
+import ssl
+import threading
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace as Answer
 from typing import Any
@@ -14,7 +19,8 @@ import yaml
 from helpers import settings
 from helpers.clusters import connect
 from helpers.clusters.kubernetes import connection, forward, rollout, routes, timeline
-from helpers.errors import SetupError
+from helpers.errors import ClusterError, SetupError
+from helpers.faults import certificates
 
 NOW = datetime.now(timezone.utc)
 
@@ -277,3 +283,133 @@ def test_a_load_balancer_that_goes_on_refusing_is_not_waited_for_without_end(
 
 def test_a_name_that_nobody_has_is_out_of_reach() -> None:
     assert not forward.routed("nowhere.invalid:8500")
+
+
+def edited(kubeconfig: str, **changes: Any) -> str:
+    """The kubeconfig with `current-context`, or a part of context kind-tutorial, replaced."""
+    path = Path(kubeconfig)
+    config = yaml.safe_load(path.read_text())
+    for key, value in changes.items():
+        if key in ("cluster", "user", "context"):
+            config[f"{key}s"][0][key] = value
+        else:
+            config[key.replace("_", "-")] = value
+    path.write_text(yaml.safe_dump(config))
+    return kubeconfig
+
+
+@pytest.mark.parametrize("current", ["", "gone", None])
+def test_a_named_context_needs_no_current_one(kubeconfig: str, current: str | None) -> None:
+    file = edited(kubeconfig, current_context=current)
+    assert choose("kind-tutorial", file) == "kind-tutorial"
+
+
+def test_contexts_of_several_files_count(kubeconfig: str, tmp_path: Path) -> None:
+    assert choose("kind-tutorial", f"{tmp_path / 'gone'}:{kubeconfig}") == "kind-tutorial"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"context": {"cluster": "gone", "user": "kind-tutorial"}}, "its cluster 'gone' isn't"),
+        ({"context": {"cluster": "kind-tutorial", "user": "gone"}}, "its user 'gone' isn't"),
+        ({"context": None}, "its context 'kind-tutorial' isn't there, or is empty"),
+        ({"user": "a string"}, "its user 'kind-tutorial' isn't there, or is empty"),
+        ({"cluster": {"server": "127.0.0.1:6443"}}, r"is '127\.0\.0\.1:6443'\. Write it as a URL"),
+        ({"user": {"exec": {"command": "no-such-login"}}}, "no-such-login, isn't on PATH. Install"),
+        (
+            {"user": {"exec": {"command": "no-such-login", "installHint": "Ask Ann."}}},
+            "isn't on PATH. Ask Ann.",
+        ),
+        ({"contexts": "kind-tutorial"}, "holds no list of contexts"),
+        ({"contexts": None}, "the kubeconfig has no context 'kind-tutorial'"),
+    ],
+)
+def test_a_context_that_cant_work_says_which_part(
+    kubeconfig: str, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(SetupError, match=words):
+        choose("kind-tutorial", edited(kubeconfig, **changes))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "there is no kubeconfig.*doesn't exist.*before `make lab`"),
+        ("", "is not a kubeconfig: it is empty"),
+        ("a sentence", "is not a kubeconfig: it holds no list"),
+        ("contexts: [", r"isn't YAML: line \d"),
+        ("contexts: [{}]", "holds no list of contexts with names"),
+    ],
+)
+def test_a_file_that_is_no_kubeconfig_says_why(
+    tmp_path: Path, content: str | None, words: str
+) -> None:
+    file = tmp_path / "config"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SetupError, match=words):
+        choose("kind-tutorial", str(file))
+
+
+def test_a_kubeconfig_that_is_a_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="can't be read: Is a directory"):
+        choose("kind-tutorial", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server whose certificate nobody trusts, and which is no API server."""
+    pair = certificates.Authority(tmp_path_factory.mktemp("tls"), "ours").sign("server")
+    folder = tmp_path_factory.mktemp("pair")
+    (folder / "both.pem").write_bytes(pair.key + pair.certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "both.pem")
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[str]:
+    """A server that answers everything with a page that says 501."""
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+NOT_PEM = base64.b64encode(b"no certificate").decode()
+
+
+@pytest.mark.parametrize(
+    ("cluster", "user", "words"),
+    [
+        ({"server": "{tls}"}, {}, "isn't signed by the authority in the kubeconfig"),
+        (
+            {"server": "{tls}", "certificate-authority-data": NOT_PEM},
+            {},
+            "a certificate or key in the kubeconfig is damaged",
+        ),
+        (
+            {"server": "{tls}", "insecure-skip-tls-verify": True},
+            {"client-certificate-data": NOT_PEM, "client-key-data": NOT_PEM},
+            "a certificate or key in the kubeconfig is damaged",
+        ),
+        ({"server": "https://{page}"}, {}, "doesn't speak TLS"),
+        ({"server": "http://{page}"}, {}, r"no Kubernetes API server: it sends a page \(HTTP 501"),
+        ({"server": "https://{page}", "certificate-authority": "/gone"}, {}, "not exist: /gone"),
+        ({"server": "https://nowhere.invalid"}, {}, "resolve 'nowhere.invalid'"),
+        ({"server": "https://127.0.0.1:1"}, {}, "Connection refused"),
+        ({"server": "https://192.0.2.1", "proxy-url": "http://127.0.0.1:1"}, {}, "the HTTP proxy"),
+    ],
+)
+def test_an_api_server_that_cant_be_used_says_why(
+    kubeconfig: str, tls: str, page: str, cluster: dict[str, Any], user: dict[str, Any], words: str
+) -> None:
+    cluster = cluster | {"server": cluster["server"].format(tls=tls, page=page)}
+    file = edited(kubeconfig, cluster=cluster, user=user or {"token": "none"})
+    with pytest.raises((SetupError, ClusterError), match=words):
+        connection.connect_api("kind-tutorial", kubeconfig=file)

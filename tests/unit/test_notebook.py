@@ -111,7 +111,9 @@ def test_a_value_that_json_cannot_hold_is_refused(value: object) -> None:
         ("golden retriever", "golden retriever"),
         ([1, None], "1, none"),
         ({"1": 3.14159, "2": 20_000}, "1: 3.14, 2: 20,000"),
-        ({"one": {"a": 1, "b": 2}, "two": {}}, "one: a: 1, b: 2; two: "),
+        ({"one": {"a": 1, "b": 2}, "two": {}}, "one: a: 1, b: 2; two: none"),
+        ([], "none"),
+        ({"1": (), "2": ()}, "1: none, 2: none"),
     ],
 )
 def test_a_value_is_written_as_a_person_reads_it(value: object, words: str) -> None:

@@ -13,6 +13,7 @@ from helpers import load, stats
 from helpers.errors import ResultError
 from helpers.load import results
 from helpers.load.results import Figure, Result
+from helpers.load.results.record import RecordedRun
 from helpers.stats import Interval
 
 SETTINGS = {
@@ -23,10 +24,12 @@ SETTINGS = {
 }
 
 
-def run(*, rate: float = 100, latency_s: float = 0.04, failures: int = 0) -> load.Run:
+def run(
+    *, rate: float = 100, latency_s: float = 0.04, failures: int = 0, seed: int = 0
+) -> load.Run:
     """A run of 10 s at a rate, every request with the same latency but for some noise."""
-    count = int(rate * 10)
-    noise = np.random.default_rng(0)
+    noise = np.random.default_rng(seed)
+    count = int(rate * 10 * noise.uniform(0.99, 1.01)) if seed else int(rate * 10)
     records = np.zeros(count, stats.RECORD)
     records["due_s"] = np.sort(noise.uniform(0, 10 - 2 * latency_s, count))
     records["sent_s"] = records["due_s"]
@@ -39,6 +42,12 @@ def run(*, rate: float = 100, latency_s: float = 0.04, failures: int = 0) -> loa
 def result(**changes: Any) -> Result:
     figures = {"served_over_in_process": Figure(0.98, Interval(0.97, 0.99))}
     return Result.now("serving-light", runs={"served": run(**changes)}, figures=figures)
+
+
+def in_rounds(**changes: Any) -> Result:
+    """The same in four rounds."""
+    rounds = {f"served, round {i}": run(seed=i, **changes) for i in range(1, 5)}
+    return Result.now("serving-light", runs=rounds)
 
 
 def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -185,8 +194,8 @@ def test_figures_of_parts_are_found_by_what_they_are_parts_of(tmp_path: Path) ->
 def test_the_comparison_says_which_differences_are_noise(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = results.write(result(), folder=tmp_path / "before")
-    after = results.write(result(rate=200), folder=tmp_path / "after")
+    before = results.write(in_rounds(), folder=tmp_path / "before")
+    after = results.write(in_rounds(rate=200), folder=tmp_path / "after")
     monkeypatch.setattr("sys.argv", ["compare", str(before), str(after)])
     assert compare.main() == 0
     lines = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
@@ -212,15 +221,50 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> Non
 
 
 def test_a_large_difference_is_told_from_noise() -> None:
-    found = {d.name: d.ratio for d in results.compare(result(), result(rate=200))}
+    found = {d.name: d.ratio for d in results.compare(in_rounds(), in_rounds(rate=200))}
     assert found["served: requests/s"] is not None
     assert not found["served: requests/s"].is_noise
     assert found["served: requests/s"].value == pytest.approx(2, rel=0.05)
 
 
-def test_the_same_measured_twice_is_noise() -> None:
-    found = results.compare(result(), result())
+def test_the_same_result_twice_is_noise() -> None:
+    found = results.compare(in_rounds(), in_rounds())
     assert {d.name for d in found if d.ratio and not d.ratio.is_noise} == set()
+
+
+def test_one_round_tells_nothing_from_noise() -> None:
+    found = results.compare(result(), result(rate=200))[0].ratio
+    assert found is not None
+    assert found.value == pytest.approx(2, rel=0.05)
+    assert (found.is_noise, found.interval) == (True, Interval(None, None))
+
+
+def measured_again(*, seed: int) -> Result:
+    """100 figures in five rounds of one machine, whose speed drifts by 5 % from round to round."""
+    chance = np.random.default_rng(seed)
+    runs = {}
+    for name in range(100):
+        for turn in range(5):
+            speed = chance.lognormal(0, 0.05)
+            records = np.zeros(chance.poisson(300 * speed), stats.RECORD)
+            records["due_s"] = chance.uniform(0, 3, len(records))
+            records["done_s"] = records["due_s"] + chance.lognormal(-3, 0.3, len(records)) / speed
+            summary = stats.summarize(records, duration_s=4)
+            runs[f"{name}, round {turn}"] = RecordedRun({}, (), (), {}, summary)
+    return Result("again", "", {"processor_class": "avx2"}, {}, {}, runs, {})
+
+
+def test_two_runs_of_the_same_thing_differ_in_one_comparison_in_twenty() -> None:
+    told = [
+        difference.ratio
+        for seed in (1, 3, 5)
+        for difference in results.compare(measured_again(seed=seed), measured_again(seed=seed + 1))
+        if difference.ratio is not None
+    ]
+    # Throughput and four percentiles of 300 figures. They go up and down together, so that there
+    # are 300 independent ones at the least: 4 standard errors are 5 %.
+    assert len(told) > 1000
+    assert 0.02 < sum(not ratio.is_noise for ratio in told) / len(told) < 0.10
 
 
 def test_a_percentile_with_too_few_samples_is_compared_with_nothing() -> None:

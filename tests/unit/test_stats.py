@@ -307,6 +307,20 @@ def test_throughput_peaks_where_coherency_costs_more_than_a_replica_brings() -> 
     assert law.throughput(10) > max(law.throughput(9), law.throughput(11))
 
 
+def test_contention_is_a_share_whatever_was_measured() -> None:
+    # What notebook 06 measured on two busy cores: throughput falls from the first replica on.
+    law = stats.fit_scalability([1, 2, 4], [456, 393, 361])
+    assert (law.alpha, law.peak) == (1.0, 1.0)
+    assert law.throughput(2) <= law.throughput(1)
+
+
+def test_the_unit_of_throughput_does_not_decide_about_the_fit() -> None:
+    replicas, seconds = [1, 2, 4, 8], [10.0, 18.0, 30.0, 41.0]
+    found = [stats.fit_scalability(replicas, [u * s for s in seconds]) for u in (1e-9, 1.0, 1e9)]
+    assert len({round(law.alpha, 9) for law in found}) == 1
+    assert len({round(law.beta, 9) for law in found}) == 1
+
+
 def test_the_scalability_law_says_its_numbers() -> None:
     law = stats.Scalability(183.2, 0.12, 0.031)
     assert repr(law) == "one replica 183/s, contention 12.0%, coherency 3.1%"

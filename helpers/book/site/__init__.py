@@ -42,7 +42,8 @@ class Chapter:
         picture: `src` and `alt` of its picture; None when it has none.
         headlines: value and label of the numbers that a reader looks for first.
         values: name and value of all that it published.
-        meaningless: whether its labels stand on random weights.
+        meaningless: whether its labels come from random weights.
+        labels_by: the network that its labels come from, where that isn't the one it is about.
         earlier: whether it was run by an earlier call than the last.
     """
 
@@ -61,6 +62,7 @@ class Chapter:
     headlines: tuple[tuple[str, str], ...] = ()
     values: tuple[tuple[str, str], ...] = ()
     meaningless: bool = False
+    labels_by: str = ""
 
 
 def build(output: Path, *, results: Mapping[str, Any], lessons: Sequence[Lesson]) -> None:
@@ -109,6 +111,8 @@ def _chapter(lesson: Lesson, entry: Mapping[str, Any] | None, output: Path) -> C
     if entry is None:
         return chapter
     published = {key: in_words(value) for key, value in entry["published"].items()}
+    random = entry["published"].get("weights") == "random"
+    labels_by = published.get("labels_by", "") if random else ""
     node, executed = None, output / "notebooks" / name
     if entry["status"] != "skipped" and executed.exists():
         with contextlib.suppress(NotebookError):  # cut off in the middle of a write
@@ -123,7 +127,8 @@ def _chapter(lesson: Lesson, entry: Mapping[str, Any] | None, output: Path) -> C
         node=node,
         headlines=tuple((published[key], label) for key, label in entry["labels"].items()),
         values=tuple(published.items()),
-        meaningless=entry["published"].get("weights") == "random",
+        meaningless=random and not labels_by,
+        labels_by=labels_by,
     )
 
 

@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from kubernetes import client, config, dynamic
-from kubernetes.config import ConfigException
 
+from helpers.clusters.kubernetes import kubeconfig as kubeconfig_
 from helpers.clusters.kubernetes.problems import translated
 from helpers.errors import SetupError
 
@@ -37,31 +37,27 @@ def choose_context(context: str | None, *, kubeconfig: str | None, confirmed: bo
         confirmed: use it although it isn't on the list in `contexts.txt`.
 
     Raises:
-        SetupError: no context was named, there is none of that name, or it isn't on the list.
+        SetupError: no context was named, there is none of that name, it isn't on the list, or the
+            kubeconfig is missing or damaged.
     """
     name = context or os.environ.get("TUTORIAL_CONTEXT", "")
-    try:
-        known = [entry["name"] for entry in config.list_kube_config_contexts(kubeconfig)[0]]
-    except ConfigException as error:
-        raise SetupError(
-            "there is no kubeconfig to connect with",
-            cause=str(error),
-            next_step="Make a cluster (`make cluster-up` prints its kubeconfig's path), and set "
-            "KUBECONFIG to that path.",
-        ) from error
+    files = kubeconfig_.location(kubeconfig)
+    known = kubeconfig_.contexts(files)
     listed = ", ".join(known) or "none"
     if not name:
         raise SetupError(
             "no context was named",
             cause=f"the kubeconfig has {listed}; the current one is never taken by itself, since "
             "it may be a production cluster",
-            next_step='Name it: connect("kubernetes", context=…), or set TUTORIAL_CONTEXT.',
+            next_step='Name it: connect("kubernetes", context=…), or set TUTORIAL_CONTEXT before '
+            "`make lab`.",
         )
     if name not in known:
         raise SetupError(
             f"the kubeconfig has no context {name!r}",
             cause=f"it has {listed}",
-            next_step="Name one of these, or set KUBECONFIG to the file that has yours.",
+            next_step="Name one of these, or set KUBECONFIG to the file that has yours before "
+            "`make lab`.",
         )
     if not confirmed and not any(fnmatchcase(name, pattern) for pattern in allowed_contexts()):
         raise SetupError(
@@ -70,6 +66,7 @@ def choose_context(context: str | None, *, kubeconfig: str | None, confirmed: bo
             next_step="Add it to that file if the tutorial may change things there, or pass "
             "confirmed=True once.",
         )
+    kubeconfig_.check(files, name)
     return name
 
 
@@ -81,7 +78,8 @@ def connect_api(context: str, *, kubeconfig: str | None) -> client.ApiClient:
         ClusterError: nothing answers.
     """
     with translated(f"the cluster of context {context} can't be reached", context=context):
-        api = config.new_client_from_config(kubeconfig, context=context, persist_config=False)
+        files = kubeconfig_.location(kubeconfig)
+        api = config.new_client_from_config(files, context=context, persist_config=False)
         # Three tries with no pause would only hide which one failed.
         api.configuration.retries = False
         api = client.ApiClient(api.configuration)

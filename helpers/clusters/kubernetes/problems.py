@@ -50,6 +50,14 @@ def translated(doing: str, *, context: str = "", manifest: str = "") -> Iterator
             next_step="Check the kubeconfig: `kubectl config get-contexts`.",
         ) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
+        if isinstance(getattr(error, "reason", error), urllib3.exceptions.ProxyError):
+            raise ClusterError(
+                doing,
+                cause=f"the HTTP proxy on the way to it doesn't pass requests on ({_root(error)})",
+                next_step="Has the API server a direct way? Then put its host into no_proxy and "
+                "restart this program. The proxy is the one in https_proxy, or proxy-url in the "
+                "kubeconfig.",
+            ) from error
         raise ClusterError(
             doing,
             cause=f"the cluster doesn't answer ({_root(error)})",
@@ -77,6 +85,14 @@ def _refusal(
     error: ApiException | DynamicApiError, doing: str, context: str, manifest: str
 ) -> ClusterError | SetupError:
     words, code = message(error), error.status
+    if words.startswith("SSLError"):
+        return _untrusted(words, doing, context)
+    if words.startswith("<"):
+        return SetupError(
+            doing,
+            cause=f"what answers there is no Kubernetes API server: it sends a page (HTTP {code})",
+            next_step="Check `server` in the kubeconfig, and whether a proxy answers in its place.",
+        )
     if code == 401:
         return SetupError(
             doing,
@@ -128,6 +144,22 @@ def _refusal(
         cause=f"{words} (HTTP {code})" if code else words,
         next_step=f"See what the cluster says: `kubectl --context {context} get events -A`. "
         f"{_CLEAN_UP}",
+    )
+
+
+def _untrusted(words: str, doing: str, context: str) -> SetupError:
+    """The error for a connection that TLS ended before a word was said."""
+    if "CERTIFICATE_VERIFY_FAILED" in words:
+        cause = "the API server's certificate isn't signed by the authority in the kubeconfig"
+    elif "WRONG_VERSION" in words or "RECORD_LAYER" in words:
+        cause = "what answers there doesn't speak TLS"
+    else:
+        cause = "a certificate or key in the kubeconfig is damaged"
+    return SetupError(
+        doing,
+        cause=f"{cause} ({words.splitlines()[-1]})",
+        next_step=f"Get the kubeconfig of context {context} anew: a cluster that was made again "
+        "has new certificates.",
     )
 
 

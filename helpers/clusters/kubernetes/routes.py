@@ -8,7 +8,8 @@ from typing import Any
 
 from kubernetes import client
 
-from helpers import settings
+from helpers import proxies, settings
+from helpers.client import addresses
 from helpers.clusters.interface import Pod
 from helpers.clusters.kubernetes import render
 from helpers.clusters.kubernetes.forward import Forward, reachable, refused, routed
@@ -53,6 +54,7 @@ class Routes:
             if address not in self._routed:
                 self._routed[address] = routed(address)
             if self._routed[address]:
+                proxies.reach_directly(addresses.split(address)[0])
                 return address
         return self._forwarded(f"service/{render.DEPLOYMENT}", port)
 
@@ -78,6 +80,7 @@ class Routes:
         if self.direct is None and pods:
             self.direct = reachable(pods[0].address)
         if self.direct:
+            proxies.reach_directly(*(addresses.split(pod.address)[0] for pod in pods))
             return [pod.address for pod in pods]
         return [self._forwarded(f"pod/{pod.name}", settings.GRPC_PORT) for pod in pods]
 

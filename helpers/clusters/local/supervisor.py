@@ -25,6 +25,7 @@ from helpers.clusters.local.replica import Replica, Revision
 MARK = "INCEPTION_TUTORIAL_SUPERVISOR"  # in the environment of all that a supervisor starts
 _LOOK_AFTER_PARENT_S = 0.5
 _LAST_GRACE_S = 10.0  # the longest that a close waits: nobody is left to read the answers
+_NOTHING = {"replicas": 0, "revision": None}
 
 
 class ControlPlane:
@@ -32,7 +33,7 @@ class ControlPlane:
 
     def __init__(self, logs: Path, proxies: tuple[Proxy, Proxy], out: asyncio.WriteTransport):
         self._logs, self._proxies, self._out = logs, proxies, out
-        self._wanted: dict[str, Any] = {"replicas": 0, "revision": None}
+        self._wanted: dict[str, Any] = dict(_NOTHING)
         self._revision: Revision | None = None
         self._replicas: list[Replica] = []
         self._ending: set[asyncio.Task[None]] = set()
@@ -47,7 +48,7 @@ class ControlPlane:
         self._seen = command.pop("number")
         action = command.pop("do")
         if action == "delete":
-            self._revision, self._wanted = None, {"replicas": 0, "revision": None}
+            self._revision, self._wanted = None, dict(_NOTHING)
         elif action == "apply":
             before, self._wanted = self._wanted["revision"], command
             if command["revision"] != before:
@@ -131,7 +132,9 @@ class ControlPlane:
             self._changed.set()
 
     async def stop(self) -> None:
-        """Ends all replicas at once; the two proxies first."""
+        """Ends all replicas at once; the two proxies first. None is started any more."""
+        # `run` goes on meanwhile: what it wanted until now, it would find missing.
+        self._revision, self._wanted = None, dict(_NOTHING)
         for proxy in self._proxies:
             proxy.stop()
         # A replica that is already ending may be in the middle of a long preStop hook: again, and
@@ -196,7 +199,9 @@ async def main(logs: Path, listeners: list[int]) -> None:
 
     running = asyncio.ensure_future(plane.run())
     ends = [asyncio.ensure_future(end) for end in (obey(), _orphaned(parent), told.wait())]
-    done, _ = await asyncio.wait({running, *ends}, return_when=asyncio.FIRST_COMPLETED)
+    done, waiting = await asyncio.wait({running, *ends}, return_when=asyncio.FIRST_COMPLETED)
+    for end in waiting - {running}:
+        end.cancel()  # a command that comes now would start replicas again
     await plane.stop()
     for task in done:
         task.result()  # an error of ours goes to the supervisor's log

@@ -243,13 +243,21 @@ class LocalCluster(Closing):
         return log.read_text(encoding="utf-8", errors="replace")
 
     def delete(self) -> None:
-        """Removes the replicas, and those that ended sessions have left behind."""
+        """Removes the replicas, and those that ended sessions have left behind.
+
+        After `close()` only the latter are left to remove.
+
+        Raises:
+            ClusterError: the supervisor is gone although nobody closed this cluster.
+        """
         self._deployment = None
-        self._tell("delete")
-        with self._supervisor.changed:
-            self._supervisor.changed.wait_for(
-                lambda: not self._supervisor.state["pods"] or not self._supervisor.alive, timeout=60
-            )
+        if self._finalizer.alive:
+            self._tell("delete")
+            with self._supervisor.changed:
+                self._supervisor.changed.wait_for(
+                    lambda: not self._supervisor.state["pods"] or not self._supervisor.alive,
+                    timeout=60,
+                )
         orphans = [process for process in self._marked() if process.is_running()]
         for process in orphans:
             end_process(process.pid, process.create_time())

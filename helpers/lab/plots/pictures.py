@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
-from PIL import Image
 
 from helpers.lab.plots.picture import Picture, picture
 from helpers.lab.plots.style import BLUE, GREY, axes_of
@@ -19,13 +17,16 @@ if TYPE_CHECKING:
     from helpers.client import Prediction
 
 
-def prediction(photo: Photo, answer: Prediction, *, caveat: str = "") -> Picture:
+def prediction(
+    photo: Photo, answer: Prediction, *, network: str = "the network", caveat: str = ""
+) -> Picture:
     """A photo beside the labels and scores that it was given.
 
     Args:
         photo: what was classified.
         answer: a `client.Prediction`, best label first.
-        caveat: what a reader must know about the labels, such as that the weights are random.
+        network: whose answer it is, as a reader knows it: `EfficientNet-Lite2`.
+        caveat: what a reader must know about the labels, such as that a stand-in gave them.
     """
     figure, (left, right) = axes_of(1, 2, size=(9, 3.2), widths=(1, 1.25))
     _show(left, photo)
@@ -34,11 +35,14 @@ def prediction(photo: Photo, answer: Prediction, *, caveat: str = "") -> Picture
     right.bar_label(bars, fmt=lambda score: f" {score:.1%}", color="#333")
     right.invert_yaxis()
     right.grid(visible=False)
-    right.set(xlim=(0, 1.25 * max(answer.scores)), xticks=[], title="What the network says")
+    right.set(xlim=(0, 1.25 * max(answer.scores)), xticks=[], title=f"What {network} says")
     right.spines["bottom"].set_visible(False)
     if caveat:
-        figure.text(0.5, -0.02, caveat, ha="center", va="top", color="#b3261e")
-    alt = f"{photo.title}: {_short(answer.label)} {answer.score:.1%}, then four less likely labels"
+        figure.text(0.5, -0.02, caveat, ha="center", va="top", color="#333")
+    alt = (
+        f"{photo.title}: {network} says {_short(answer.label)} {answer.score:.1%}, then four less "
+        "likely labels"
+    )
     return picture(figure, alt=alt)
 
 
@@ -76,7 +80,7 @@ def preprocessing(steps: Mapping[str, np.ndarray]) -> Picture:
 
 
 def _show(axis: Axes, photo: Photo) -> None:
-    axis.imshow(Image.open(io.BytesIO(photo.data)))
+    axis.imshow(photo.image)
     axis.set_title(photo.title, fontsize=10)
     axis.axis("off")
 

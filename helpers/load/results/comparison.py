@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import geometric_mean
 
 from helpers.errors import ResultError
 from helpers.load.results.record import Result
-from helpers.stats import Interval, Percentile, Ratio, pooled, ratio
+from helpers.stats import QUANTILES, Interval, Ratio, ratio, ratio_of_rounds
 
 
 @dataclass(frozen=True)
@@ -15,9 +17,11 @@ class Difference:
 
     Attributes:
         name: the run's and the figure's name.
-        before: the figure in the first, None if it has too few samples for it.
+        before: the figure in the first, the geometric mean of its rounds; None if one of them
+            has too few samples for it.
         after: the figure in the second.
-        ratio: after over before; None if there is none.
+        ratio: after over before; None if there is none. Without an interval if there was only one
+            round, since nobody can tell then what is noise.
     """
 
     name: str
@@ -29,7 +33,9 @@ class Difference:
 def compare(before: Result, after: Result) -> list[Difference]:
     """What changed from one result to another, in the runs and figures that both have.
 
-    Rounds of a run are pooled.
+    Runs are compared by their rounds, `NAME, round 1`, `NAME, round 2`, …: each is one value, so
+    that two results of the same thing differ in 5 % of the comparisons, by chance. A figure with
+    an interval of its own is compared by that.
 
     Raises:
         ResultError: they are of different benchmarks, or of machines of different classes.
@@ -45,27 +51,34 @@ def compare(before: Result, after: Result) -> list[Difference]:
                 next_step="Compare two of the same benchmark on processors of the same class.",
             )
     found = []
-    one_by_one, other_by_one = before.rounds(), after.rounds()
-    for key in [key for key in one_by_one if key in other_by_one]:
-        one, other = pooled(one_by_one[key]), pooled(other_by_one[key])
-        found.append(
-            _difference(
-                f"{key}: requests/s",
-                (one.throughput_per_s, one.throughput_interval),
-                (other.throughput_per_s, other.throughput_interval),
-            )
-        )
-        for name, p in one.latency.items():
-            q = other.latency[name]
-            found.append(_difference(f"{key}: {name} ms", _of(p), _of(q)))
+    rounds, other_rounds = before.rounds(), after.rounds()
+    for key in [key for key in rounds if key in other_rounds]:
+        pair = rounds[key], other_rounds[key]
+        rates = ([summary.throughput_per_s for summary in side] for side in pair)
+        found.append(_by_rounds(f"{key}: requests/s", *rates))
+        for name, q in QUANTILES.items():
+            times = ([summary.percentile(q).ms for summary in side] for side in pair)
+            found.append(_by_rounds(f"{key}: {name} ms", *times))
     for key in [key for key in before.figures if key in after.figures]:
         f, g = before.figures[key], after.figures[key]
         found.append(_difference(key, (f.value, f.interval), (g.value, g.interval)))
     return found
 
 
-def _of(percentile: Percentile) -> tuple[float | None, Interval]:
-    return percentile.ms, percentile.interval_ms
+def _by_rounds(
+    name: str, before: Sequence[float | None], after: Sequence[float | None]
+) -> Difference:
+    known = [[value for value in side if value] for side in (before, after)]
+    b, a = (
+        side if len(side) == len(every) else []
+        for side, every in zip(known, (before, after), strict=True)
+    )
+    return Difference(
+        name,
+        geometric_mean(b) if b else None,
+        geometric_mean(a) if a else None,
+        ratio_of_rounds(a, b) if a and b else None,
+    )
 
 
 def _difference(

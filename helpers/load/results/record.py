@@ -43,6 +43,7 @@ class RecordedRun:
     Attributes:
         settings: what was asked for.
         problems: why the run is invalid; empty if it is valid.
+        notes: what a reader of the figures has to know, though they hold.
         generators: what each generator process used, as plain data.
         lateness_ms: how late the generators sent, `p50`, `p99` and `max`; None in a closed loop.
         details: for each failure's code, the first message that it came with.
@@ -55,6 +56,7 @@ class RecordedRun:
     details: Mapping[str, str]
     summary: Summary
     lateness_ms: Mapping[str, float] | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, run: Run) -> RecordedRun:
@@ -66,6 +68,7 @@ class RecordedRun:
             details=dict(run.details),
             summary=run.summary(),
             lateness_ms=run.lateness_ms,
+            notes=run.notes,
         )
 
 
@@ -155,6 +158,7 @@ class Result:
                 key: {
                     "settings": dict(run.settings),
                     "problems": list(run.problems),
+                    "notes": list(run.notes),
                     "generators": [dict(g) for g in run.generators],
                     "lateness_ms": run.lateness_ms and dict(run.lateness_ms),
                     "details": dict(run.details),
@@ -185,6 +189,7 @@ class Result:
                     details=run["details"],
                     summary=Summary.from_json(run["summary"]),
                     lateness_ms=run["lateness_ms"],
+                    notes=tuple(run.get("notes", ())),
                 )
                 for key, run in data["runs"].items()
             },
