@@ -118,7 +118,7 @@ def goodput(results: Mapping[str, Overload]) -> Picture:
     axis.axhline(1, color=GREY, linewidth=1, linestyle=":")
     axis.set(
         title="Answers in time, as a share of the server's peak",
-        xlabel="seconds of overload: when the requests were due",
+        xlabel="seconds of overload",
     )
     axis.set_ylim(0, max(1.15, axis.get_ylim()[1]))
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
