@@ -5,6 +5,7 @@ without hue (Okabe and Ito's palette), and a line has a marker as well as a colo
 """
 
 from helpers.lab.plots.clusters import autoscaling, starts
+from helpers.lab.plots.doors import doors
 from helpers.lab.plots.loads import (
     batching,
     closed_loop,
@@ -22,6 +23,7 @@ __all__ = [
     "closed_loop",
     "comparison",
     "contact_sheet",
+    "doors",
     "goodput",
     "hang",
     "latency_against_load",
