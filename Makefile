@@ -10,7 +10,7 @@ BIN := $(if $(CONDA),$(CONDA_PREFIX),$(VENV))/bin
 UV := $(BIN)/python setup/uv.py
 READY := $(if $(CONDA),.conda-is-used,$(VENV)/.ready)
 
-.PHONY: .conda-is-used help setup lab tutorial test lint bench bench-compare cluster-up cluster-images cluster-down test-cluster strip lock clean
+.PHONY: .conda-is-used help setup lab tutorial test lint bench bench-compare claims cluster-up cluster-images record cluster-down test-cluster strip lock clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench: $(READY) ## measure this machine; results go to benchmarks/results/
 bench-compare: $(READY) ## compare two results: make bench-compare A=old.json B=new.json
 	$(BIN)/python -m benchmarks.compare $(A) $(B)
 
+claims: $(READY) ## run the notebooks quiet and beside busy loops, and list how often each claim held (an hour)
+	@$(BIN)/python -m helpers.book.claims
+
 cluster-up: ## start a Kubernetes of two nodes (by Docker and kind; without them as root, on Linux with Go)
 	@config=$$(tests/cluster/up); context=$$(awk '/^current-context:/ {print $$2}' "$$config"); \
 	  echo "cluster-up: it is up. To use it: export KUBECONFIG=$$config TUTORIAL_CONTEXT=$$context"; \
@@ -56,6 +59,12 @@ cluster-up: ## start a Kubernetes of two nodes (by Docker and kind; without them
 cluster-images: $(READY) ## build the images that the notebooks deploy, and put them on its nodes, after cluster-up
 	@tests/cluster/put-images
 	@echo "cluster-images: they are on the nodes, with the light network. Next: TARGET=kubernetes NETWORK=light make tutorial"
+
+# With the engine that is there, or one of our own for as long as it takes.
+record: $(READY) ## record what cells that need a cluster or an engine show, after cluster-images (NOTEBOOKS="04")
+	@if ! DOCKER_HOST=$$(tests/cluster/engine find); then \
+	  trap 'tests/cluster/engine stop' EXIT; trap 'exit 130' INT TERM; DOCKER_HOST=$$(tests/cluster/engine start); fi; \
+	export DOCKER_HOST; $(BIN)/python -m helpers.book.record
 
 test-cluster: $(READY) ## run the tests that need a cluster and a container engine, after cluster-up
 	@tests/cluster/run-tests

@@ -33,6 +33,10 @@ EXAMPLE_FEATURE = "image/encoded"  # the tf.Example feature that holds the photo
 CLASSES_OUTPUT = "classes"
 SCORES_OUTPUT = "scores"
 
+# The release of TensorFlow Serving whose image, client and TensorFlow are used: a server loads what
+# its own TensorFlow exported. `tests/unit/test_serving_release.py` finds what says otherwise.
+SERVING_RELEASE = "2.21.0"
+
 IMAGE_SIZE = 299  # pixels a side, Inception-v3's input
 CENTRAL_CROP = 0.875  # the share of height and width that is kept
 TOP_K = 5

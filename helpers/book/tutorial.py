@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -27,15 +25,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from helpers import machine, settings
-from helpers.book import lessons, runner, site
+from helpers.book import command, lessons, runner, site
 from helpers.book.lessons import Lesson
 from helpers.book.runner import Outcome
-from helpers.errors import TutorialError
 from helpers.lab.publishing import Published
 
 SCHEMA = "inception-tutorial-results/1"
 OUTPUT = settings.BUILD / "tutorial"
-_ENDINGS = (signal.SIGTERM, signal.SIGHUP)  # handled as Ctrl-C is: a closed terminal, a stopped CI
 _STYLES = {"ok": "green", "failed": "bold red", "skipped": "yellow", "interrupted": "yellow"}
 
 
@@ -133,6 +129,9 @@ def _print_outcome(outcome: Outcome, *, width: int, console: Console) -> None:
     )
     if outcome.status == "failed" and outcome.error:
         _print_error(outcome, console=console)
+    for claim in (one for one in outcome.claims if one.contradicted):
+        line = f"    it contradicts its text: {claim.sentence}"
+        console.print(escape(line), style="yellow", soft_wrap=True, highlight=False)
     for process in outcome.leftovers:
         console.print(
             f"    it left a process running, now ended: {escape(process)}", soft_wrap=True
@@ -232,10 +231,6 @@ def strip(paths: Sequence[Path], *, console: Console) -> int:
     return 0
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 def main(arguments: Sequence[str] | None = None, *, environ: Mapping[str, str] = os.environ) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m helpers.book.tutorial", description=__doc__)
@@ -244,27 +239,15 @@ def main(arguments: Sequence[str] | None = None, *, environ: Mapping[str, str] =
     parser.add_argument("--notebooks", type=Path, default=settings.NOTEBOOKS, metavar="FOLDER")
     parser.add_argument("--output", type=Path, default=OUTPUT, metavar="FOLDER")
     options = parser.parse_args(arguments)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)  # a log has no width of its own
-    for talkative in ("papermill", "asyncio"):  # errors are told by us, once
-        logging.getLogger(talkative).setLevel(logging.CRITICAL)
-    # The kernel of this environment, not one of the same name that the user installed.
-    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
-    before = {number: signal.signal(number, _interrupt) for number in _ENDINGS}
-    try:
-        folder = options.notebooks.resolve()
-        if options.strip:
-            return strip([lesson.path for lesson in lessons.find(folder)], console=console)
-        return run(environ, folder=folder, output=options.output.resolve(), console=console)
-    except TutorialError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    folder, output = options.notebooks.resolve(), options.output.resolve()
+    console = command.console()
+    return command.call(
+        lambda: (
+            strip([lesson.path for lesson in lessons.find(folder)], console=console)
+            if options.strip
+            else run(environ, folder=folder, output=output, console=console)
+        )
+    )
 
 
 if __name__ == "__main__":

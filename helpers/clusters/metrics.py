@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from helpers import pages
+from helpers.client import pages
 from helpers.clusters import arguments
 from helpers.clusters.interface import Pod
 

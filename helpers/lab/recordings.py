@@ -5,8 +5,9 @@ notebook's target is a cluster (or a container engine runs), it is run as any ot
 the reader sees what the same cell showed on a real one, in a box that says so. A word behind
 `%%cluster` names a feature that not every cluster has: `%%cluster gpu`.
 
-Recordings are data, one file a notebook in `recordings/`, written by `make record`. They are kept
+Recordings are data, one file per notebook in `recordings/`, written by `make record`. They are kept
 by the cell's source, so that a changed cell has none, and a test fails until it is recorded anew.
+No two such cells have the same source: a comment tells one `!kubectl get pods` from the next.
 """
 
 from __future__ import annotations
@@ -75,30 +76,27 @@ def show(source: str) -> None:
     from IPython.display import display
 
     wanted = need(source) or ("cluster", "")
-    found = find(source)
-    if found is None:
-        display({"text/plain": f"Not recorded: this cell needs {_NAMES[wanted[0]]}."}, raw=True)
-        return
-    where, outputs = found
-    if not outputs:
-        return
-    text = f"Recorded on {where}. To run it yourself: {_HOW[wanted[0]]}."
+    where, outputs = find(source) or (None, None)
+    if outputs == []:
+        return  # it showed nothing there, either
+    said = f"Recorded on {where}" if where else f"Not run: this cell needs {_NAMES[wanted[0]]}"
+    text = f"{said}. To run it yourself: {_HOW[wanted[0]]}."
     html = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
     box = (
         '<div class="recorded" style="border-left: 4px solid #0072b2; padding: .3em .8em; '
         f'font-size: .9em">{html}</div>'
     )
     display({RECORDED: {"where": where}, "text/plain": text, "text/html": box}, raw=True)
-    for output in outputs:
+    for output in outputs or ():
         display(output["data"], metadata=output["metadata"], raw=True)
 
 
 def find(source: str) -> tuple[str, list[dict[str, Any]]] | None:
-    """Where a cell was recorded, in words, and its outputs; None when it wasn't as it stands."""
+    """Where a cell was recorded, in words, and its outputs; None when it wasn't."""
     for recording in _all():
         for cell in recording["cells"]:
             if cell["source"] == body(source):
-                return recording["where"], cell["outputs"]
+                return cell.get("where", recording["where"]), cell["outputs"]
     return None
 
 

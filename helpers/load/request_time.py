@@ -19,7 +19,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from helpers import pages, settings
+from helpers import settings
+from helpers.client import pages
 from helpers.errors import ClusterError, ExportError
 
 PATH = "/monitoring/prometheus/metrics"

@@ -6,9 +6,8 @@ what is known of the releases since, up to 2.20.0, is in `rapidjson`.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,11 @@ Expected = Mapping[str, meta_graph_pb2.TensorInfo]
 _MOST_DIMENSIONS = 64  # numpy's; TensorFlow has 254
 
 
-def parse(body: bytes) -> dict[str, Any]:
+def parse(body: bytes, *, exactly: bool = False) -> dict[str, Any]:
     """The JSON object of a request.
+
+    Args:
+        exactly: find an integer of over 308 digits, too, which is found otherwise when it is used.
 
     Raises:
         StatusError: INVALID_ARGUMENT, it is none.
@@ -33,7 +35,7 @@ def parse(body: bytes) -> dict[str, Any]:
     if not body:
         raise invalid("JSON Parse error: The document is empty")
     try:
-        document = rapidjson.read(body)
+        document = (rapidjson.read_exactly if exactly else rapidjson.read)(body)
     except rapidjson.ParseError as error:
         raise invalid(f"JSON Parse error: {error}") from error
     if not isinstance(document, dict):
@@ -41,23 +43,6 @@ def parse(body: bytes) -> dict[str, Any]:
     if not isinstance(document.get("signature_name", ""), str):
         raise bad(document, "not formatted correctly. 'signature_name' key must be a string value.")
     return document
-
-
-@contextlib.contextmanager
-def reading(body: bytes) -> Iterator[None]:
-    """Take the numbers of a body that was parsed; one may turn out to be too big for a double.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT, with the place of an integer of over 308 digits.
-    """
-    try:
-        yield
-    except OverflowError:
-        try:
-            rapidjson.read_exactly(body)
-        except rapidjson.ParseError as error:
-            raise invalid(f"JSON Parse error: {error}") from error
-        raise
 
 
 def fill_predict(

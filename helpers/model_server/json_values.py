@@ -73,7 +73,7 @@ def to_values(values: list[Any], dtype: int) -> Array:
     Raises:
         StatusError: INVALID_ARGUMENT for a value of another type, UNIMPLEMENTED for a type that
             JSON can't carry.
-        OverflowError: an integer of over 308 digits (`json_tensors.reading`).
+        OverflowError: an integer of over 308 digits (`json_tensors.parse`).
     """
     if dtype == types_pb2.DT_STRING:
         return tensors.objects([to_bytes(value) for value in values])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import http.client
 import json
 import logging
@@ -29,9 +30,11 @@ from helpers.model_server.flags import Flags
 from helpers.model_server.inference import DEFAULT_SIGNATURE, Call, Inference
 from helpers.model_server.json_values import utf8
 from helpers.model_server.status import HTTP_STATUS, Code, StatusError, from_exception, invalid
+from helpers.model_server.version import number_of
 
 log = logging.getLogger("model_server")
 _LARGEST_BODY = 2**31 - 1  # bytes, unpacked, as gRPC's
+_LARGE_BODY = 1 << 20  # bytes; many a photo is smaller
 
 _REQUESTS = {
     "predict": predict_pb2.PredictRequest,
@@ -106,6 +109,7 @@ class _Api(tornado.web.RequestHandler):
         self._inference = inference
         self._chunks: list[bytes] = []
         self._size = 0
+        self._running: asyncio.Task[None] | None = None
 
     def data_received(self, chunk: bytes) -> None:
         self._size += len(chunk)
@@ -139,9 +143,11 @@ class _Api(tornado.web.RequestHandler):
     get = post = put = delete = patch = head = options = _serve
 
     def on_connection_close(self) -> None:
-        running = getattr(self, "_running", None)
-        if running is not None:
-            running.cancel()
+        """The client went away, perhaps in the middle of its body."""
+        super().on_connection_close()  # ends the wait for the rest of the body
+        self._chunks = []  # the handler is part of a cycle, and its collection may take long
+        if self._running is not None:
+            self._running.cancel()
 
     def _reply(self, status: int, body: str) -> None:
         self.set_status(status, http.client.responses.get(status, "Client Closed Request"))
@@ -177,9 +183,10 @@ class _Api(tornado.web.RequestHandler):
         request.model_spec.name = urllib.parse.unquote(name or "")
         self._call.take(request.model_spec)
         if version:
-            if int(version) >= 2**63:
+            number = number_of(version)
+            if number is None:
                 raise invalid(f"Failed to convert version: {version} to numeric.")
-            request.model_spec.version.value = int(version)
+            request.model_spec.version.value = number
         if label:
             request.model_spec.version_label = urllib.parse.unquote(label)
         return request
@@ -187,23 +194,26 @@ class _Api(tornado.web.RequestHandler):
     async def _prediction(self, model: list[str | None], action: str) -> str:
         self._call.api = action.capitalize()
         request = self._request(_REQUESTS[action], model)
-        rows = self._fill(request, action)
+        rows = await self._fill(request, action)
         response = await getattr(self._inference, action)(request, self._call)
         if action == "predict":
             return json_answers.predictions(response, rows=rows)
         write = json_answers.classifications if action == "classify" else json_answers.regressions
         return write(response.result)
 
-    def _fill(self, request: Any, action: str) -> bool:
+    async def _fill(self, request: Any, action: str) -> bool:
         """Make a request of the body, which then is free. Returns whether it came in rows."""
         body = b"".join(self._chunks)
         self._chunks = []
-        document = json_tensors.parse(body)
+        document = await _parse(body)
         request.model_spec.signature_name = utf8(document.get("signature_name", ""))
-        with json_tensors.reading(body):
+        try:
             if action == "predict":
                 return json_tensors.fill_predict(request, document, self._inputs(request))
             json_examples.fill_examples(request.input, document)
+        except OverflowError:
+            await _parse(body, exactly=True)  # says where the number is
+            raise
         return True
 
     def _inputs(self, request: predict_pb2.PredictRequest) -> dict[str, Any]:
@@ -232,6 +242,14 @@ class _Api(tornado.web.RequestHandler):
             f'{{\n"model_spec":{_json(response.model_spec)},\n"metadata": '
             f'{{"signature_def": {_json(signatures)}}}\n}}\n'
         )
+
+
+async def _parse(body: bytes, *, exactly: bool = False) -> dict[str, Any]:
+    """Parse a body, in a thread where others would have to wait for it."""
+    parse = functools.partial(json_tensors.parse, body, exactly=exactly)
+    if len(body) < _LARGE_BODY:
+        return parse()
+    return await asyncio.get_running_loop().run_in_executor(None, parse)
 
 
 def _json(message: Any) -> str:

@@ -74,7 +74,7 @@ class Prices:
             raise SetupError(
                 f"{path} can't be read as a list of prices",
                 cause=getattr(error, "strerror", None) or cause,
-                next_step="Compare it with the one in git: `git diff helpers/planning/prices.json`.",
+                next_step=f"Compare it with the one in git: git diff {PRICES}.",
             ) from error
 
 

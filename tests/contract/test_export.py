@@ -522,7 +522,7 @@ def test_a_stand_in_gives_the_labels_of_a_network_that_was_not_trained(
 ) -> None:
     monkeypatch.setattr(settings, "BUILD", settings.BUILD / "test-models")  # kept
     found = trained(light)
-    assert found.is_stand_in
+    assert (found.is_stand_in, found.servable) == (True, "efficientnet_lite2")
     assert (found.by, found.export.network) == ("EfficientNet-Lite2", "efficientnet_lite2")
     assert found.caveat == (
         "The light network was never trained; these labels are EfficientNet-Lite2's."
@@ -533,7 +533,7 @@ def test_a_stand_in_gives_the_labels_of_a_network_that_was_not_trained(
 def test_a_trained_network_gives_its_own(light: Export) -> None:
     made = replace(light, network="inception_v3", weights="imagenet")
     assert trained(made) == Trained(made)
-    assert (trained(made).by, trained(made).caveat) == ("Inception-v3", "")
+    assert (trained(made).by, trained(made).servable) == ("Inception-v3", "inception")
 
 
 def test_the_environments_weights_are_inceptions_alone(monkeypatch: pytest.MonkeyPatch) -> None:

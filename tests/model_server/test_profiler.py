@@ -16,7 +16,7 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from running import Server, listens, request, serving, tensor
 
-from helpers import protos
+from helpers.client import protos
 
 with protos._stand_in_for_tensorflow():
     xplane_pb2 = importlib.import_module("tensorflow.tsl.profiler.protobuf.xplane_pb2")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import math
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -370,6 +371,20 @@ def test_an_output_of_a_type_that_json_lacks_is_refused(
     message = f"Failed to write JSON value for tensor type: {name}"
     assert server.http(IDENTITY, of(f"to_{dtype}", "[1]")) == (400, {"error": message})
     assert server.http(IDENTITY, of(f"to_{dtype}", "[]", key="inputs")) == (200, {"outputs": []})
+
+
+def test_a_large_body_that_is_wrong_at_its_end_keeps_nobody_waiting(server: Server) -> None:
+    large = b'{"instances": [' + b"[4.0], " * 500_000 + b"[Inf]"  # 3.5 MB, for the exact reader
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(server.http, HALF, large)
+        answered = 0
+        while not slow.done():
+            assert server.http(HALF, b'{"instances": [[4]]}') == (200, ONE)
+            answered += 1
+    status, answer = slow.result()
+    message = f"{PARSE}Missing a comma or ] after an array element. at offset: {len(large)}"
+    assert (status, answer) == (400, {"error": message})
+    assert answered > 3
 
 
 def test_an_error_is_told_in_full_where_grpc_cuts_it(server: Server) -> None:

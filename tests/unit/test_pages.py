@@ -7,8 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from helpers import pages
-from helpers.client import addresses
+from helpers.client import addresses, pages
 from helpers.errors import ClusterError, ServerUnavailableError
 
 

@@ -21,7 +21,7 @@ def summary(*, rate: float = 100, latency_s: float = 0.02, failed: bool = False)
 
 
 def fits(picture: Picture) -> bool:
-    height = int.from_bytes(picture.png[20:24], "big") // 2
+    height = int.from_bytes(picture.content[20:24], "big") // 2
     return 100 < picture.width < PAGE and 50 < height < PAGE
 
 

@@ -43,7 +43,7 @@ def prediction(
         f"{photo.title}: {network} says {_short(answer.label)} {answer.score:.1%}, then four less "
         "likely labels"
     )
-    return picture(figure, alt=alt)
+    return picture(figure, alt=alt, photographs=True)
 
 
 def contact_sheet(photos: Sequence[Photo], *, columns: int = 4) -> Picture:
@@ -56,7 +56,7 @@ def contact_sheet(photos: Sequence[Photo], *, columns: int = 4) -> Picture:
         _show(axis, photo)
         axis.set_title(fill(photo.title, 26), fontsize=10)
     alt = "The photos: " + "; ".join(photo.title for photo in photos)
-    return picture(figure, alt=alt)
+    return picture(figure, alt=alt, photographs=True)
 
 
 def preprocessing(steps: Mapping[str, np.ndarray]) -> Picture:
@@ -76,7 +76,7 @@ def preprocessing(steps: Mapping[str, np.ndarray]) -> Picture:
         axis.set(xticks=[], yticks=[])
         axis.grid(visible=False)
     alt = "The same photo after each step: " + ", ".join(steps)
-    return picture(figure, alt=alt)
+    return picture(figure, alt=alt, photographs=True)
 
 
 def _show(axis: Axes, photo: Photo) -> None:
