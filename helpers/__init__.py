@@ -18,7 +18,7 @@ A room imports only from the floors below its own (`tests/unit/test_floors.py` c
     1      machine    this machine and its class of processor                    00
     1      settings   names, ports and paths, spelled once                       01
     1      errors     the family of errors: what, why, what next                 02
-    1      proxies    which requests go by the HTTP proxy of the environment         02
+    1      proxies    which requests go by the HTTP proxy of the environment      02
     1      progress   one line that is rewritten while something is waited for   01
     1      closing    what is closed when its `with` block is left               02
 

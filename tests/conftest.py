@@ -5,6 +5,7 @@ import signal
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from helpers.clusters.local.supervisor_client import RUN
@@ -14,6 +15,10 @@ from helpers.clusters.local.supervisor_client import RUN
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+# Nothing waits on wall time to pass: hypothesis would fail an example that a busy machine slows.
+settings.register_profile("tutorial", deadline=None)
+settings.load_profile("tutorial")
 
 # What these tests leave behind, and what they clean up, is theirs, and not of those beside them.
 os.environ[RUN] = f"{os.getpid()}-tests"
@@ -25,7 +30,7 @@ LONGEST = (
 )
 # Tests that can't run beside each other, by how their names begin.
 TOGETHER = {
-    # Notebook 10 removes those that it finds.
+    # Notebook 14 removes those that it finds.
     "containers": ("tests/cluster/test_container.py", "tests/cluster/test_notebooks.py"),
     # With two of two nodes drained there is none left.
     "nodes": (

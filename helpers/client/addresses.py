@@ -74,11 +74,23 @@ def resolve_all(
     host, port = split(address)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except UnicodeError as error:
         raise ServerUnavailableError(
             f"{address} can't be reached",
-            cause=f"{host} has no IP address ({error.strerror or error})",
+            cause=f"{host} can't be the name of a host ({error})",
             next_step="Check the name, or pass an IP address.",
+        ) from error
+    except OSError as error:
+        words = error.strerror or str(error)
+        nobody = getattr(error, "errno", None) == socket.EAI_AGAIN
+        raise ServerUnavailableError(
+            f"{address} can't be reached",
+            cause=f"no name server answers who {host} is ({words})"
+            if nobody
+            else f"{host} has no IP address ({words})",
+            next_step="Check the network (a VPN, perhaps), or pass an IP address."
+            if nobody
+            else "Check the name, or pass an IP address.",
         ) from error
     return [(ipaddress.ip_address(a), port) for a in dict.fromkeys(f[4][0] for f in found)]
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from helpers import proxies
+from helpers.client import pages
 from helpers.clusters import arguments
 from helpers.clusters.interface import Pod
-from helpers.errors import ClusterError
 
 _REQUESTS = ":tensorflow:serving:request_count"
 
@@ -38,17 +35,7 @@ def requests(pod: Pod, path: str) -> int:
     Raises:
         ClusterError: it gives no metrics there.
     """
-    url = f"http://{pod.rest_address}{path}"
-    try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            text = answer.read().decode()
-    except (OSError, ValueError, urllib.error.URLError) as error:
-        raise ClusterError(
-            f"{pod.name} gives no metrics at {pod.rest_address or 'its REST port'}{path}",
-            cause=proxies.words(url, error),
-            next_step="Its flags need --rest_api_port and --monitoring_config_file.",
-        ) from error
-    return count(text)
+    return count(pages.read(pod.rest_address, path, whose=pod.name))
 
 
 def count(text: str) -> int:

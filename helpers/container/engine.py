@@ -16,6 +16,7 @@ from python_on_whales import DockerClient, DockerException
 from helpers.errors import SetupError
 
 # What the older builder writes between its steps: identifiers, and advice to get the newer one.
+_ANSWERS_WITHIN_S = 60.0
 _NOISE = re.compile(
     r" ---> |Removing intermediate|DEPRECATED: The legacy|\s+Install the buildx|\s+https://docs\."
 )
@@ -43,13 +44,27 @@ def client() -> DockerClient:
             next_step="Install Docker (Docker Desktop on macOS), or go on without: the next "
             "notebooks run on the local target, which needs no container.",
         )
-    probe = subprocess.run(
-        [program, "version", "--format", "{{.Server.Version}}"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    try:
+        probe = subprocess.run(
+            [program, "version", "--format", "{{.Server.Version}}"],
+            capture_output=True,
+            text=True,
+            timeout=_ANSWERS_WITHIN_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SetupError(
+            "the Docker engine doesn't answer",
+            cause=f"`docker version` waited {_ANSWERS_WITHIN_S:g} s for it",
+            next_step="Restart Docker Desktop or the Docker service; DOCKER_HOST may name an "
+            "engine on a machine that is away.",
+        ) from error
+    except OSError as error:
+        raise SetupError(
+            f"{program} can't be run",
+            cause=error.strerror or str(error),
+            next_step="Install Docker anew: that file is none of this machine's programs.",
+        ) from error
     if probe.returncode:
         words = probe.stderr.strip().splitlines() or ["it said nothing"]
         denied = "permission denied" in probe.stderr

@@ -31,6 +31,11 @@ class Trained:
         return self.export.title
 
     @property
+    def servable(self) -> str:
+        """The name to serve it under, beside the network that it stands in for."""
+        return self.export.network if self.is_stand_in else settings.MODEL_NAME
+
+    @property
     def is_stand_in(self) -> bool:
         """Whether the labels are another network's."""
         return bool(self.caveat)

@@ -12,8 +12,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +19,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from helpers import proxies, settings
+from helpers import settings
+from helpers.client import pages
 from helpers.errors import ClusterError, ExportError
 
 PATH = "/monitoring/prometheus/metrics"
@@ -70,17 +69,7 @@ def times(rest_address: str, *, path: str = PATH) -> Times:
     Raises:
         ClusterError: there are no metrics.
     """
-    url = f"http://{rest_address}{path}"
-    try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            text = answer.read().decode()
-    except (OSError, ValueError, urllib.error.URLError) as error:
-        raise ClusterError(
-            f"{rest_address}{path} gives no metrics",
-            cause=proxies.words(url, error),
-            next_step="The server's flags need --rest_api_port and --monitoring_config_file.",
-        ) from error
-    return read(text)
+    return read(pages.read(rest_address, path, whose="The server"))
 
 
 def read(text: str) -> Times:

@@ -61,14 +61,20 @@ def read(path: str | Path, kind: type[AnyMessage]) -> AnyMessage:
 
     Raises:
         StatusError: NOT_FOUND without the file, INVALID_ARGUMENT where it can't be parsed; the
-            message names the file and the line.
+            message names the file, the line and the column.
     """
     try:
         return text_format.Parse(Path(path).read_text(), kind())
     except OSError as error:
         raise not_found(f"can't read {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, text_format.ParseError) as error:
-        raise invalid(f"Invalid protobuf file: '{path}': line {error}") from error
+    except UnicodeDecodeError as error:
+        raise invalid(f"Invalid protobuf file: '{path}': {error}") from error
+    except text_format.ParseError as error:
+        place, _, text = str(error).partition(" : ")
+        name = kind.DESCRIPTOR.full_name
+        raise invalid(
+            f"Invalid protobuf file: '{path}': Error parsing text-format {name}: {place}: {text}"
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -184,11 +184,10 @@ class Inference:
                 )
             fed.add(examples.only_input(signature, _KIND[method]))
             outputs[name] = examples.outputs(signature, classify=method == CLASSIFY)
-        if len(fed) > 1:
-            raise invalid("Input tensor must be the same for all Signatures.")
         serialized = examples.read(source)
         wanted = [tensor for held in outputs.values() for tensor in held.values()]
-        found = await _run(model, {fed.pop(): serialized}, wanted, call)
+        # A model of TensorFlow 2 has an input tensor a signature; each gets the same examples.
+        found = await _run(model, dict.fromkeys(sorted(fed), serialized), wanted, call)
         metrics.example_counts.observe(len(serialized), model.name)
         metrics.example_count_total.add(model.name, by=len(serialized))
         results = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import http.client
 import json
 import logging
@@ -23,22 +24,27 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from helpers.model_server import json_examples, json_tensors, metrics
+from helpers.model_server import json_answers, json_examples, json_tensors, metrics
+from helpers.model_server.batching import FOREVER
 from helpers.model_server.flags import Flags
 from helpers.model_server.inference import DEFAULT_SIGNATURE, Call, Inference
+from helpers.model_server.json_values import utf8
 from helpers.model_server.status import HTTP_STATUS, Code, StatusError, from_exception, invalid
+from helpers.model_server.version import number_of
 
 log = logging.getLogger("model_server")
 _LARGEST_BODY = 2**31 - 1  # bytes, unpacked, as gRPC's
+_LARGE_BODY = 1 << 20  # bytes; many a photo is smaller
 
 _REQUESTS = {
     "predict": predict_pb2.PredictRequest,
     "classify": classification_pb2.ClassificationRequest,
     "regress": regression_pb2.RegressionRequest,
 }
+# A path may be in capitals, but not the verb: the original's pattern takes it, and then no branch.
 _VERSION = r"(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?"
-_PREDICTION = re.compile(rf"(?i)/v1/models/([^/:]+){_VERSION}:(classify|regress|predict)")
-_STATUS = re.compile(rf"(?i)/v1/models(?:/([^/:]+))?{_VERSION}(?:/(metadata))?")
+_PREDICTION = re.compile(rf"(?ai)/v1/models/([^/:]+){_VERSION}:((?-i:classify|regress|predict))")
+_STATUS = re.compile(rf"(?ai)/v1/models(?:/([^/:]+))?{_VERSION}(?:/(metadata))?")
 
 
 class Rest:
@@ -103,6 +109,7 @@ class _Api(tornado.web.RequestHandler):
         self._inference = inference
         self._chunks: list[bytes] = []
         self._size = 0
+        self._running: asyncio.Task[None] | None = None
 
     def data_received(self, chunk: bytes) -> None:
         self._size += len(chunk)
@@ -113,7 +120,8 @@ class _Api(tornado.web.RequestHandler):
 
     async def _serve(self) -> None:
         begun = time.monotonic()
-        self._call = Call("", deadline=begun + self._flags.rest_api_timeout_in_ms / 1e3)
+        limit_s = self._flags.rest_api_timeout_in_ms / 1e3
+        self._call = Call("", deadline=begun + limit_s if limit_s > 0 else FOREVER)
         failure: StatusError | None = None
         _Api.in_flight += 1
         self._running = asyncio.current_task()
@@ -123,7 +131,7 @@ class _Api(tornado.web.RequestHandler):
             failure = from_exception(error)
             if failure.code == Code.INTERNAL and not isinstance(error, StatusError):
                 log.exception("%s %s failed", self.request.method, self.request.path)
-            self._reply(HTTP_STATUS.get(failure.code, 500), json.dumps({"error": failure.short}))
+            self._reply(HTTP_STATUS.get(failure.code, 500), json.dumps({"error": failure.message}))
         except asyncio.CancelledError:
             failure = StatusError(Code.CANCELLED, "the client went away")
         finally:
@@ -135,9 +143,11 @@ class _Api(tornado.web.RequestHandler):
     get = post = put = delete = patch = head = options = _serve
 
     def on_connection_close(self) -> None:
-        running = getattr(self, "_running", None)
-        if running is not None:
-            running.cancel()
+        """The client went away, perhaps in the middle of its body."""
+        super().on_connection_close()  # ends the wait for the rest of the body
+        self._chunks = []  # the handler is part of a cycle, and its collection may take long
+        if self._running is not None:
+            self._running.cancel()
 
     def _reply(self, status: int, body: str) -> None:
         self.set_status(status, http.client.responses.get(status, "Client Closed Request"))
@@ -158,12 +168,12 @@ class _Api(tornado.web.RequestHandler):
             return ""
         if method == "POST" and (match := _PREDICTION.fullmatch(path)):
             *model, action = match.groups()
-            return await self._prediction(model, action.lower())
+            return await self._prediction(model, action)
         if method == "GET" and (match := _STATUS.fullmatch(path)):
             *model, metadata = match.groups()
             if not model[0]:
                 raise invalid("Missing model name in request.")
-            return self._metadata(model) if metadata else self._status(model)
+            return self._metadata(model) if metadata == "metadata" else self._status(model)
         raise invalid(f"Malformed request: {method} {path}")
 
     def _request(self, kind: Any, model: list[str | None]) -> Any:
@@ -173,9 +183,10 @@ class _Api(tornado.web.RequestHandler):
         request.model_spec.name = urllib.parse.unquote(name or "")
         self._call.take(request.model_spec)
         if version:
-            if int(version) >= 2**63:
+            number = number_of(version)
+            if number is None:
                 raise invalid(f"Failed to convert version: {version} to numeric.")
-            request.model_spec.version.value = int(version)
+            request.model_spec.version.value = number
         if label:
             request.model_spec.version_label = urllib.parse.unquote(label)
         return request
@@ -183,27 +194,39 @@ class _Api(tornado.web.RequestHandler):
     async def _prediction(self, model: list[str | None], action: str) -> str:
         self._call.api = action.capitalize()
         request = self._request(_REQUESTS[action], model)
-        document = json_tensors.parse(b"".join(self._chunks))
-        self._chunks = []
-        request.model_spec.signature_name = document.get("signature_name", "")
-        if action == "predict":
-            return await self._predict(request, document)
-        json_examples.fill_examples(request.input, document, action)
+        rows = await self._fill(request, action)
         response = await getattr(self._inference, action)(request, self._call)
-        write = json_examples.classifications if action == "classify" else json_examples.regressions
+        if action == "predict":
+            return json_answers.predictions(response, rows=rows)
+        write = json_answers.classifications if action == "classify" else json_answers.regressions
         return write(response.result)
 
-    async def _predict(self, request: predict_pb2.PredictRequest, document: Any) -> str:
+    async def _fill(self, request: Any, action: str) -> bool:
+        """Make a request of the body, which then is free. Returns whether it came in rows."""
+        body = b"".join(self._chunks)
+        self._chunks = []
+        document = await _parse(body)
+        request.model_spec.signature_name = utf8(document.get("signature_name", ""))
+        try:
+            if action == "predict":
+                return json_tensors.fill_predict(request, document, self._inputs(request))
+            json_examples.fill_examples(request.input, document)
+        except OverflowError:
+            await _parse(body, exactly=True)  # says where the number is
+            raise
+        return True
+
+    def _inputs(self, request: predict_pb2.PredictRequest) -> dict[str, Any]:
+        """The inputs of the signature that a request names, sorted by name."""
+        named = request.model_spec.signature_name
+        wanted = named or DEFAULT_SIGNATURE
         with self._inference.models.use(request.model_spec) as model:
-            wanted = request.model_spec.signature_name or DEFAULT_SIGNATURE
             if wanted not in model.signatures:
                 raise invalid(f'Serving signature name: "{wanted}" not found in signature def')
             expected = dict(sorted(model.signatures[wanted].inputs.items()))
         if not expected:
-            raise invalid(f"Failed to get input map for signature: {wanted}")
-        rows = json_tensors.fill_predict(request, document, expected)
-        response = await self._inference.predict(request, self._call)
-        return json_tensors.predictions(response, rows=rows)
+            raise invalid(f"Failed to get input map for signature: {named or 'DEFAULT'}")
+        return expected
 
     def _status(self, model: list[str | None]) -> str:
         request = self._request(get_model_status_pb2.GetModelStatusRequest, model)
@@ -219,6 +242,14 @@ class _Api(tornado.web.RequestHandler):
             f'{{\n"model_spec":{_json(response.model_spec)},\n"metadata": '
             f'{{"signature_def": {_json(signatures)}}}\n}}\n'
         )
+
+
+async def _parse(body: bytes, *, exactly: bool = False) -> dict[str, Any]:
+    """Parse a body, in a thread where others would have to wait for it."""
+    parse = functools.partial(json_tensors.parse, body, exactly=exactly)
+    if len(body) < _LARGE_BODY:
+        return parse()
+    return await asyncio.get_running_loop().run_in_executor(None, parse)
 
 
 def _json(message: Any) -> str:

@@ -29,9 +29,13 @@ class StatusError(Exception):
 
     @property
     def short(self) -> str:
-        """The message as it goes over the wire: cut to 1,024 characters, as the original's."""
+        """The message as gRPC sends it, cut to 1,024 characters; REST sends it whole."""
         whole = len(self.message) <= _LONGEST
         return self.message if whole else self.message[: _LONGEST - len(_CUT)] + _CUT
+
+    def bare(self) -> StatusError:
+        """The same without its traceback and its cause."""
+        return StatusError(self.code, self.message)
 
     def __str__(self) -> str:
         return f"{self.code.name}: {self.message}"

@@ -70,9 +70,10 @@ class Prices:
                 raise ValueError("a machine type without a price or without processors")
             return cls(date.fromisoformat(data["collected"]), data["what"], machines)
         except (OSError, ValueError, KeyError, TypeError) as error:
+            cause = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             raise SetupError(
                 f"{path} can't be read as a list of prices",
-                cause=str(error),
+                cause=getattr(error, "strerror", None) or cause,
                 next_step=f"Compare it with the one in git: git diff {PRICES}.",
             ) from error
 

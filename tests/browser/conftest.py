@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,9 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from playwright.sync_api import BrowserContext, sync_playwright
 
-from helpers.book import open_lab, settings
+from helpers import settings
+from helpers.book import lessons, open_lab
+from helpers.clusters.local import die_with_parent
 
 INSTALL = settings.ROOT / "tests" / "cluster" / "install"
 # As root, in a machine without the outside world.
@@ -46,20 +49,25 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     folder = root / "lab"
     open_lab.copy(lab=folder)
     shutil.copytree(settings.ROOT / "docs", root / "docs")  # a link out of the root is refused
-    for path in folder.glob("*.ipynb"):
-        if "NETWORK =" in path.read_text(encoding="utf-8"):
-            notebook = parameterize_notebook(load_notebook_node(str(path)), {"NETWORK": "light"})
-            nbformat.write(notebook, path)
+    small = {"NETWORK": "light", "MODELS": str(root / "models"), "SECONDS": 0.1}
+    for lesson in lessons.choose(lessons.find(folder), "00 01 02"):
+        notebook = load_notebook_node(str(lesson.path))
+        few = {name: small[name] for name in small if name in lesson.parameters}
+        nbformat.write(parameterize_notebook(notebook, few), lesson.path)
     options = ["--no-browser", "--port=0", "--allow-root", "--LabApp.expose_app_in_browser=True"]
     # A home of its own: nobody's settings, and none of ours are left there.
     own = {"JUPYTER_CONFIG_DIR": root / "config", "JUPYTER_RUNTIME_DIR": root / "runtime"}
-    log = root / "log"
+    # With that variable a kernel shows nothing of what C++ writes to standard error.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
+    log, ends_with_us = root / "log", (sys.executable, die_with_parent.__file__, "kernel")
+    pipe, kept = os.pipe()
     with (
         log.open("w") as written,
         subprocess.Popen(
-            open_lab.command(options, lab=folder),
-            stdout=written, stderr=written, cwd=root, start_new_session=True,
-            env=os.environ | {name: str(path) for name, path in own.items()},
+            # Linux ends it with these tests, however they end; kernels end with their server.
+            [*ends_with_us, str(os.getpid()), str(pipe), *open_lab.command(options, lab=folder)],
+            stdout=written, stderr=written, cwd=root, start_new_session=True, pass_fds=[pipe],
+            env=environment | {name: str(path) for name, path in own.items()},
         ) as process,
     ):  # fmt: skip
         try:
@@ -75,6 +83,8 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
+            os.close(pipe)
+            os.close(kept)
 
 
 @pytest.fixture(scope="session")

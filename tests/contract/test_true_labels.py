@@ -49,8 +49,10 @@ def first_name(label: str) -> str:
 
 
 def exported(network: str, form: str) -> Export:
+    weights = Path(weights_.choose(None, network=network)).stem
     # Kept: the next run exports nothing.
-    return export(settings.BUILD / "test-models" / f"{network}-{form}", network=network, form=form)
+    folder = settings.BUILD / "test-models" / f"{network}-{weights}-{form}"
+    return export(folder, network=network, form=form)
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,10 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     directory = tmp_path_factory.mktemp("server")
     config = config_file(
         directory / "models.config",
-        {name: models / name for name in ("photos", "identities", "slow", "half", "keras")},
+        {
+            name: models / name
+            for name in ("photos", "identities", "slow", "half", "keras", "examples")
+        },
         half="model_version_policy { all {} } version_labels { key: 'stable' value: 1 } "
         "version_labels { key: 'canary' value: 3 }",
     )

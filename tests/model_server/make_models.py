@@ -13,6 +13,10 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 
 import numpy as np
 import tensorflow as tf
+from flatbuffers import flexbuffers
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.lite.tools import flatbuffer_utils
 
 v1 = tf.compat.v1
 
@@ -20,6 +24,8 @@ DTYPES = [
     "float32", "float64", "int32", "uint8", "int16", "int8", "string", "complex64", "complex128",
     "int64", "bool", "bfloat16", "uint16", "float16", "uint32", "uint64",
 ]  # fmt: skip
+
+JSON_LACKS = ["float16", "bfloat16", "uint16", "complex64", "complex128"]
 
 
 class Photos(tf.Module):
@@ -59,7 +65,13 @@ def identities(path: Path) -> None:
     module.as_bytes = tf.function(
         lambda x: {"y_bytes": tf.identity(x)}, input_signature=[spec]
     )  # REST answers an output of such a name in base64
-    signatures = {name: getattr(module, name) for name in [*DTYPES, "as_bytes"]}
+    spec = tf.TensorSpec(None, tf.float32, name="x")
+    for name in JSON_LACKS:
+        dtype = tf.dtypes.as_dtype(name)
+        setattr(module, f"to_{name}", tf.function(
+            lambda x, dtype=dtype: {"y": tf.cast(x, dtype)}, input_signature=[spec]))  # fmt: skip
+    names = [*DTYPES, "as_bytes", *(f"to_{name}" for name in JSON_LACKS)]
+    signatures = {name: getattr(module, name) for name in names}
     tf.saved_model.save(module, str(path), signatures=signatures)
 
 
@@ -91,6 +103,25 @@ class Slow(tf.Module):
 def slow(path: Path) -> None:
     module = Slow()
     signatures = {name: getattr(module, name) for name in ("wait", "serving_default", "two")}
+    tf.saved_model.save(module, str(path), signatures=signatures)
+
+
+class Ballast(tf.Module):
+    """Next to no work over 24 MB of variables and 8 MB of constants: a version that weighs."""
+
+    def __init__(self):
+        random = np.random.default_rng(7)
+        self.weights = tf.Variable(random.normal(size=6_000_000).astype(np.float32))
+        self.table = tf.constant(random.normal(size=2_000_000).astype(np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def serving_default(self, x):
+        return {"y": x + self.weights[0] + self.table[0]}
+
+
+def ballast(path: Path) -> None:
+    module = Ballast()
+    signatures = {"serving_default": module.serving_default}
     tf.saved_model.save(module, str(path), signatures=signatures)
 
 
@@ -142,42 +173,108 @@ def half_plus(path: Path, *, add: float) -> None:
     names.unlink()  # what is served must come from the SavedModel's own assets
 
 
+class Examples(tf.Module):
+    """Written by TensorFlow 2: each signature has an input tensor of its own."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
+    def classify(self, inputs):
+        scores = self._half(inputs) + 1
+        return {"classes": tf.fill(tf.shape(scores), "half"), "scores": scores}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
+    def regress(self, inputs):
+        return {"outputs": self._half(inputs) + 2}
+
+    def _half(self, inputs):
+        feature = {"x": tf.io.FixedLenFeature([1], tf.float32)}
+        return tf.io.parse_example(inputs, feature)["x"] / 2
+
+
+def examples(path: Path) -> None:
+    module = Examples()
+    signatures = {"classify": module.classify, "regress": module.regress}
+    tf.saved_model.save(module, str(path), signatures=signatures)
+
+
 def keras(path: Path) -> None:
     model = tf.keras.Sequential([tf.keras.layers.Input([2]), tf.keras.layers.Dense(1)])
     model.set_weights([np.float32([[1], [2]]), np.float32([3])])
     model.export(path, verbose=False)
 
 
+class Times(tf.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")])
+    def serving_default(self, x):
+        return {"y": x * self.factor}
+
+
 def tflite(path: Path) -> None:
-    """Both forms in one directory, which differ so that a test sees which one answered."""
+    """Both forms in one directory, which differ so that a test sees which one answered.
 
-    class Times(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")])
-        def serving_default(self, x):
-            return {"y": x * 2.0}
+    Version 1 has signatures in its metadata, version 2 has none.
+    """
+    for factor, version in ((2.0, path), (3.0, path.parent.parent / "more")):
+        module = Times(factor)
+        signatures = {"serving_default": module.serving_default}
+        tf.saved_model.save(module, str(version), signatures=signatures)
+    plain = tf.lite.TFLiteConverter.from_saved_model(str(version)).convert()
+    other = path.parent / "2"
+    other.mkdir()
+    (other / "model.tflite").write_bytes(plain)
+    model = flatbuffer_utils.convert_bytearray_to_object(plain)
+    graph = model.subgraphs[0]
+    # Early converters left ":0" out of a tensor's name, though the signature has it.
+    output = graph.tensors[graph.outputs[0]]
+    output.name = output.name.removesuffix(b":0")
+    sent, given = graph.tensors[graph.inputs[0]].name.decode(), output.name.decode()
+    (path / "model.tflite").write_bytes(
+        with_signatures(model, {
+            "serving_default": ({"x": sent}, {"y": f"{given}:0"}),
+            "tripled": ({"number": sent}, {"product": given}),
+        })
+    )  # fmt: skip
 
-    module = Times()
-    tf.saved_model.save(module, str(path), signatures={"serving_default": module.serving_default})
 
-    class More(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")])
-        def serving_default(self, x):
-            return {"y": x * 3.0}
+def with_signatures(model, signatures) -> bytes:
+    """A TFLite model with signatures in its metadata, as TensorFlow Serving looks for them.
 
-    more = More()
-    saved = path.parent.parent / "more"
-    tf.saved_model.save(more, str(saved), signatures={"serving_default": more.serving_default})
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
-    (path / "model.tflite").write_bytes(converter.convert())
+    Source: tensorflow/lite/tools/signature/signature_def_util.cc.
+    """
+    builder = flexbuffers.Builder()
+    with builder.Map():
+        for key, (inputs, outputs) in signatures.items():
+            signature = meta_graph_pb2.SignatureDef(method_name="tensorflow/serving/predict")
+            for infos, names in ((signature.inputs, inputs), (signature.outputs, outputs)):
+                for alias, name in names.items():
+                    infos[alias].name = name
+                    infos[alias].dtype = 1
+                    for size in (1, 2):
+                        infos[alias].tensor_shape.dim.add(size=size)
+            # Numbers below 128 keep the message within ASCII: Python's builder takes only text.
+            builder.Key(key)
+            builder.String(signature.SerializeToString().decode("latin-1"))
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(bytes(builder.Finish()), np.uint8)
+    model.buffers.append(buffer)
+    metadata = schema.MetadataT()
+    metadata.name, metadata.buffer = "signature_defs_metadata", len(model.buffers) - 1
+    model.metadata = [*(model.metadata or []), metadata]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def main(directory: Path) -> None:
     photos(directory / "photos" / "1")
     identities(directory / "identities" / "1")
     slow(directory / "slow" / "1")
+    ballast(directory / "ballast" / "1")
     half_plus(directory / "half" / "1", add=1)
     half_plus(directory / "half" / "2", add=2)
     half_plus(directory / "half" / "3", add=3)
+    examples(directory / "examples" / "1")
     keras(directory / "keras" / "1")
     tflite(directory / "tflite" / "1")
 

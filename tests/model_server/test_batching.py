@@ -293,7 +293,10 @@ def test_queues_share_the_threads_in_turn() -> None:
             "max_execution_batch_size { value: 4 } allowed_batch_sizes: 8",
             "must equal max_execution_batch_size",
         ),
-        ("max_batch_sice { value: 8 }", "line 1:1"),
+        (
+            "max_batch_size { value: 8 }\n  max_batch_sice { value: 8 }",
+            "Error parsing text-format tensorflow.serving.BatchingParameters: 2:3: ",
+        ),
         ("max_batch_size: 8", "Invalid protobuf file"),
     ],
 )
@@ -321,6 +324,18 @@ def test_every_field_is_read(tmp_path: Path) -> None:
 def test_the_tutorials_own_parameters_are_valid() -> None:
     serving = Path(__file__).resolve().parents[2] / "serving"
     assert config.batching(serving / "batching.config").max_batch_size > 0
+
+
+def test_a_batch_may_wait_for_longer_than_a_lock_can() -> None:
+    """2**63 - 1 microseconds is what an int64 holds; the thread goes on when the batch is full."""
+
+    async def test(queue: Queue) -> Any:
+        return await asyncio.gather(*await send(queue, row(1), row(2)))
+
+    gate = Gate()
+    gate.open.set()
+    answers = scheduled(gate, test, max_batch_size=2, batch_timeout_micros=2**63 - 1)
+    assert values(answers) == [[2.0], [4.0]]
 
 
 def test_requests_of_different_connections_share_a_batch(server: Server) -> None:

@@ -400,16 +400,6 @@ def test_a_request_that_never_ends_is_given_up_at_the_drains_deadline(
         assert waiting.exception(60) is not None
 
 
-def test_tflite_is_preferred_where_asked(models: Path, tmp_path: Path) -> None:
-    sent = request("tflite", {"x": tensor([[1.0, 2.0], [3.0, 4.0]], "float32")})
-    flags = ["--model_name=tflite", f"--model_base_path={models / 'tflite'}", "--enable_batching"]
-    with serving(tmp_path / "log", *flags, "--prefer_tflite_model") as running:
-        assert list(running.predict(sent).outputs["y"].float_val) == [3.0, 6.0, 9.0, 12.0]
-        wrong = request("tflite", {"x": tensor([[1.0]], "float64")})
-        assert refusal(running.prediction.Predict, wrong)[0] == "INVALID_ARGUMENT"
-        assert list(running.predict(sent).outputs["y"].float_val) == [3.0, 6.0, 9.0, 12.0]
-
-
 def test_a_version_brings_its_own_batching_parameters(models: Path, tmp_path: Path) -> None:
     version = tmp_path / "half" / "1"
     shutil.copytree(models / "half" / "1", version)

@@ -208,6 +208,20 @@ def test_multi_inference_answers_all_tasks_with_one_input(server: Server) -> Non
     assert second.regression_result.regressions[0].value == 5.0
 
 
+def test_multi_inference_feeds_each_signatures_input_tensor_with_the_same_examples(
+    server: Server,
+) -> None:
+    # TensorFlow 2 gives each signature an input tensor of its own.
+    made = multi(("classify", CLASSIFY), ("regress", REGRESS))
+    for task in made.tasks:
+        task.model_spec.name = "examples"
+    made.input.example_list.examples.extend(examples({"x": 6.0}))
+    first, second = server.prediction.MultiInference(made, timeout=60).results
+    scores = [one.classes[0].score for one in first.classification_result.classifications]
+    assert scores == [3.0, 4.0]
+    assert [one.value for one in second.regression_result.regressions] == [4.0, 5.0]
+
+
 @pytest.mark.parametrize(
     ("tasks", "code", "message"),
     [

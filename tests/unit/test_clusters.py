@@ -1,19 +1,22 @@
 """The parts of `clusters` that need no running replica."""
 
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from helpers import settings
 from helpers.clusters import Pod, Pods, arguments, connect, diagnosis
-from helpers.clusters.local import die_with_parent
-from helpers.errors import SetupError
+from helpers.clusters.local import die_with_parent, requirements
+from helpers.errors import ClusterError, SetupError
 
 FLAGS = ["--port=8500", "--rest_api_port", "8501", "--enable_batching", "--model_name=inception"]
 
@@ -226,3 +229,21 @@ def test_a_program_that_cant_be_run_says_so() -> None:
     os.close(read)
     os.close(write)
     assert (ended.returncode, "can't be run: No such file" in ended.stderr) == (127, True)
+
+
+@pytest.mark.parametrize(
+    ("port", "words"),
+    [(70_000, "A port is a number from 0 to 65535"), (-1, "A port is a number from 0 to 65535")],
+)
+def test_a_port_that_cant_be_listened_on_says_why(port: int, words: str) -> None:
+    with pytest.raises(ClusterError, match=words):
+        requirements.listener(port, "gRPC")
+
+
+def test_a_port_that_is_roots_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    with pytest.raises(ClusterError, match="Ports below 1024 are root's"):
+        requirements.listener(80, "gRPC")

@@ -81,3 +81,28 @@ def test_the_dockerfile_pins_its_base_and_names_nobody() -> None:
     (base,) = (line for line in lines if line.startswith("ARG SERVING_IMAGE="))
     assert base.rpartition(":")[2] not in ("", "latest")
     assert "USER 65532:65532" in lines
+
+
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Puts a `docker` on PATH, and nothing else."""
+    program = tmp_path / "docker"
+    program.write_text(script)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("#!/bin/sh\necho permission denied >&2; exit 1\n", "Add yourself to the group `docker`"),
+        ("#!/bin/sh\necho no daemon >&2; exit 1\n", "no Docker engine answers: no daemon. Start"),
+        ("#!/bin/sh\nexec sleep 30\n", "doesn't answer: `docker version` waited 0.5 s"),
+        ("\x7fELF of another processor", "can't be run: Exec format error. Install Docker anew"),
+    ],
+)
+def test_an_engine_that_cant_be_used_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str
+) -> None:
+    monkeypatch.setattr(engine, "_ANSWERS_WITHIN_S", 0.5)
+    docker(tmp_path, monkeypatch, script)
+    assert words in container.why_no_engine()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.book import open_lab, settings
+from helpers import settings
+from helpers.book import open_lab
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import io
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -88,6 +89,31 @@ def test_a_photo_is_read_byte_for_byte(path: Path, mode: str, kind: str) -> None
 def test_a_cmyk_jpeg_is_a_photo(path: Path) -> None:
     path.write_bytes(encoded(mode="CMYK"))
     assert photos.read(str(path)).width == 64
+
+
+def test_a_photo_that_lies_on_its_side_is_turned_and_loses_next_to_nothing(path: Path) -> None:
+    """A phone saves the sensor's rows and a tag that says how it was held."""
+    puppy = photos.load("puppy").image
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    puppy.transpose(Image.Transpose.ROTATE_90).save(path, "JPEG", exif=tag)
+    photo = photos.read(path)
+    assert (photo.width, photo.height) == puppy.size
+    assert len(photo.data) == pytest.approx(path.stat().st_size, rel=0.1)
+    # Of 255. JPEG itself, which compressed it before, cost 2.
+    assert np.abs(np.asarray(photo.image, int) - np.asarray(puppy, int)).mean() < 3
+
+
+def test_what_is_transparent_is_white_as_on_a_page(path: Path) -> None:
+    Image.new("RGBA", (8, 8), (200, 0, 0, 0)).save(path, "PNG")
+    assert photos.read(path).image.getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_grey_of_16_bits_is_shown_by_its_upper_8(path: Path) -> None:
+    grey = np.array([[0, 255, 256, 32_768, 65_535]], np.uint16)
+    Image.fromarray(grey).save(path, "PNG")
+    shown = np.asarray(photos.read(path).image)[0, :, 0]
+    assert shown.tolist() == [0, 0, 1, 128, 255]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -271,6 +271,35 @@ def test_what_uv_was_told_itself_stays(index: Path, http: str, tmp_path: Path) -
     )
 
 
+def recipe(*words: str, **environment: str) -> str:
+    """What make would run."""
+    command = ["make", "--dry-run", "--always-make", *words]
+    env = {"PATH": os.environ["PATH"], **environment}
+    return subprocess.run(
+        command, cwd=settings.ROOT, env=env, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_options_of_make_lab_reach_jupyterlab() -> None:
+    said = recipe("lab", "LAB=--no-browser --port 9999")
+    assert ".venv/bin/python -m helpers.open_lab --no-browser --port 9999\n" in said
+
+
+def test_an_activated_conda_environment_of_ours_is_used(tmp_path: Path) -> None:
+    packages = tmp_path / "lib" / "python3.12" / "site-packages"
+    (packages / "inception_serving_tutorial-0.1.0.dist-info").mkdir(parents=True)
+    said = recipe("lab", CONDA_PREFIX=str(tmp_path))
+    assert f"{tmp_path}/bin/python -m helpers.open_lab" in said
+    assert "no .venv is made" in said
+    assert "setup/environment" not in said
+
+
+def test_another_conda_environment_is_not(tmp_path: Path) -> None:
+    said = recipe("lab", CONDA_PREFIX=str(tmp_path))
+    assert "setup/environment .venv" in said
+    assert ".venv/bin/python -m helpers.open_lab" in said
+
+
 SESSION = """
 import os, pwd, sys
 from pathlib import Path

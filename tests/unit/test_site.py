@@ -284,6 +284,37 @@ def test_random_weights_are_told_on_the_page_and_on_the_index(
     assert words not in (folder / "00_first.html").read_text()
 
 
+def test_a_stand_ins_labels_are_told_as_its_own(tmp_path: Path) -> None:
+    (tmp_path / "notebooks").mkdir()
+    path = tmp_path / "00_first.ipynb"
+    for name in (path, tmp_path / "notebooks" / path.name):
+        nbformat.write(new_notebook(cells=[new_markdown_cell("# Serve")]), name)
+    values = {"weights": "random", "labels_by": "EfficientNet-Lite2"}
+    notebooks = [entry("00", path.name, "ok", published=values)]
+    results = {
+        "finished": "2026-11-22T12:05:00+00:00",
+        "ok": True,
+        "seconds": 1.0,
+        "machine": {
+            "system": "Linux",
+            "architecture": "x86_64",
+            "processor_class": "avx2",
+            "cores": 2,
+            "memory_gib": 24.0,
+        },
+        "versions": {"python": "3.11.7"},
+        "notebooks": notebooks,
+    }
+    site.build(tmp_path, results=results, lessons=lessons.find(tmp_path))
+    told = text(
+        BeautifulSoup((tmp_path / "00_first.html").read_text(), "html.parser").select_one(".banner")
+    )
+    assert told.startswith("Labels in this run are EfficientNet-Lite2’s.")  # noqa: RUF001
+    (card,) = BeautifulSoup((tmp_path / "index.html").read_text(), "html.parser").select(".card")
+    assert "labels by EfficientNet-Lite2" in text(card)
+    assert "meaningless" not in text(card) + told
+
+
 def test_the_index_lists_every_notebook_with_what_is_learned(index: BeautifulSoup) -> None:
     titles = [text(card.h3) for card in index.select(".card")]
     assert titles == ["Fail", "Look at the shelf", "Skip", "Wait & see"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ import psutil
 
 from helpers.errors import ClusterError, SetupError
 
+_FREE = "leave `port` and `rest_port` out for free ones"
 BINARY = "TENSORFLOW_MODEL_SERVER"  # the environment variable that names the real server
 
 
@@ -39,10 +41,16 @@ def listener(port: int, what: str) -> socket.socket:
     except (OSError, OverflowError) as error:
         number = getattr(error, "errno", None)
         cause = os.strerror(number) if number else str(error)
+        if number == errno.EADDRINUSE:
+            cause, next_step = f"{cause}{_who_has(port)}", f"End that program, or {_FREE}."
+        elif number == errno.EACCES:
+            next_step = f"Ports below 1024 are root's. Take a higher one, or {_FREE}."
+        else:
+            next_step = f"A port is a number from 0 to 65535. Correct it, or {_FREE}."
         raise ClusterError(
             f"the load balancer can't listen on 127.0.0.1:{port} for {what}",
-            cause=f"{cause}{_who_has(port)}",
-            next_step="End that program, or leave `port` and `rest_port` out for free ones.",
+            cause=cause,
+            next_step=next_step,
         ) from error
 
 
