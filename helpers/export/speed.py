@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers import photos as sample_photos
+from helpers.closing import scratch
 from helpers.errors import ExportError
 from helpers.machine.processor import processor_class
 from helpers.progress import Line
@@ -140,7 +141,7 @@ def measure(
     line.show("the speed of each form: network and weights …")
     model = model_of(plain)
     forms = [Form(PLAIN, plain.path)]
-    with tempfile.TemporaryDirectory() as directory:
+    with scratch("speed") as directory:
         for count, added in enumerate(fast.measures, start=1):
             line.show(f"the speed of each form: writing {count} of {len(fast.measures)} …")
             path, environment = Path(directory, str(count)), forms[-1].environment

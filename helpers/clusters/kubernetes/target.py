@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,6 @@ class KubernetesCluster(Closing):
     """
 
     target = "kubernetes"
-    limitations: Mapping[str, str] = {}
 
     def __init__(
         self,
@@ -166,6 +166,15 @@ class KubernetesCluster(Closing):
     def pods(self) -> Pods:
         """The replicas as they are now."""
         return rollout.table(self._pods())
+
+    @cached_property
+    def limitations(self) -> Mapping[str, str]:
+        """What these credentials may not do: a sentence for each feature."""
+        from helpers.clusters.kubernetes import gpus
+
+        if gpus.may_drain(self):
+            return {}
+        return {"drain": "Your role in this cluster doesn't allow you to drain a node."}
 
     @property
     def load_balancer(self) -> str:

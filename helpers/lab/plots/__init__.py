@@ -5,6 +5,7 @@ without hue (Okabe and Ito's palette), and a line has a marker as well as a colo
 """
 
 from helpers.lab.plots.clusters import autoscaling, predicted, starts
+from helpers.lab.plots.doors import doors
 from helpers.lab.plots.loads import (
     batching,
     closed_loop,
@@ -15,7 +16,7 @@ from helpers.lab.plots.loads import (
 from helpers.lab.plots.objects import objects
 from helpers.lab.plots.pictures import contact_sheet, prediction, preprocessing
 from helpers.lab.plots.speed import comparison, measures, requests_per_replica, scalability, scaling
-from helpers.lab.plots.timeline import timeline
+from helpers.lab.plots.timeline import goodput, hang, timeline
 
 __all__ = [
     "autoscaling",
@@ -23,6 +24,9 @@ __all__ = [
     "closed_loop",
     "comparison",
     "contact_sheet",
+    "doors",
+    "goodput",
+    "hang",
     "latency_against_load",
     "measures",
     "objects",
