@@ -44,10 +44,9 @@ def measure(*, batch: int, seconds: float) -> Result:
     last = list(measures.speeds)[-1]
     figures["fast_over_plain"] = figures[f"over_plain: {last}"]
     figures["cpu_fast_over_plain"] = figures[f"cpu_over_plain: {last}"]
-    if without := measures.speeds.get(speed.WITHOUT_ONEDNN):
-        # What TensorFlow's own defaults give where it leaves oneDNN off.
-        over = measures.speeds[last].over(without)
-        figures["fast_over_plain_without_onednn"] = Figure(over.value, over.interval)
+    # Over what TensorFlow's own defaults give where it leaves oneDNN off.
+    over = measures.speeds[last].over(measures.speeds[speed.WITHOUT_ONEDNN])
+    figures["fast_over_plain_without_onednn"] = Figure(over.value, over.interval)
     return Result.now("fast-form", runs={}, figures=figures)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers import photos as sample_photos
+from helpers.closing import scratch
 from helpers.errors import ExportError
 from helpers.machine.processor import processor_class
 from helpers.progress import Line
@@ -101,8 +102,8 @@ class Measures:
     """The speed of the plain form, and with each measure of the fast form added to those before.
 
     Attributes:
-        speeds: name to speed, in the order in which they are added; `PLAIN` is among them, and
-            before it, where TensorFlow has oneDNN, the same graph without it.
+        speeds: name to speed, in the order in which they are added; the second is `PLAIN`, the
+            first the same graph without oneDNN's kernels.
         processor: the class of processor that this was measured on.
     """
 
@@ -121,10 +122,9 @@ class Measures:
         return list(self.ratios.values())[-1]
 
     @property
-    def onednn(self) -> Ratio | None:
-        """Images/s of the plain form with oneDNN's kernels ÷ without; None where there are none."""
-        without = self.speeds.get(WITHOUT_ONEDNN)
-        return self.speeds[PLAIN].over(without) if without else None
+    def onednn(self) -> Ratio:
+        """Images/s of the plain form with oneDNN's kernels ÷ without."""
+        return self.speeds[PLAIN].over(self.speeds[WITHOUT_ONEDNN])
 
     def table(self) -> pd.DataFrame:
         """One row per form: images/s, ÷ plain with its 95 % interval, and the batches measured."""
@@ -152,7 +152,7 @@ def measure(
 
     Each is added to those before it, in a SavedModel of its own under a temporary directory. All
     run in the environment that `manifests/base` sets for a replica, but for one plain form without
-    oneDNN, where TensorFlow has it. Takes about 15 s, and `seconds` for each form.
+    oneDNN's kernels. Takes about 15 s, and `seconds` for each form.
 
     Args:
         plain: a whole export of the plain form.
@@ -166,10 +166,11 @@ def measure(
     line = Line()
     line.show("the speed of each form: network and weights …")
     model = model_of(plain)
-    forms = [Form(PLAIN, plain.path, SERVED_ENVIRONMENT)]
-    if fast.processor != "arm64":  # TensorFlow's packages have oneDNN's kernels for x86 only
-        forms.insert(0, Form(WITHOUT_ONEDNN, plain.path, {ONEDNN_VARIABLE: "0"}))
-    with tempfile.TemporaryDirectory() as directory:
+    forms = [
+        Form(WITHOUT_ONEDNN, plain.path, {ONEDNN_VARIABLE: "0"}),
+        Form(PLAIN, plain.path, SERVED_ENVIRONMENT),
+    ]
+    with scratch("speed") as directory:
         for count, added in enumerate(fast.measures, start=1):
             line.show(f"the speed of each form: writing {count} of {len(fast.measures)} …")
             path = Path(directory, str(count))

@@ -91,3 +91,23 @@ def test_a_prediction_says_which_network_gave_it() -> None:
     picture = plots.prediction(photos.load("puppy"), answer, network="EfficientNet-Lite2")
     assert fits(picture)
     assert "EfficientNet-Lite2 says golden retriever 84.0%" in picture.alt
+
+
+def test_what_was_predicted_is_drawn_and_told_beside_what_was_seen() -> None:
+    picture = plots.predicted(
+        {"out of traffic": (4, 5), "killed": (14, 17)},
+        {"out of traffic": 4.56, "killed": 19.0},
+        since="the freeze",
+    )
+    assert fits(picture)
+    assert picture.alt == (
+        "Since the freeze: out of traffic: predicted 4 to 5 s, seen after 4.6 s; "
+        "killed: predicted 14 to 17 s, seen after 19.0 s"
+    )
+
+
+def test_the_drawing_of_kubernetes_objects_names_each_in_words_as_well() -> None:
+    picture = plots.objects()
+    assert fits(picture)
+    names = ("Deployment", "ReplicaSet", "pods", "Service", "Namespace", "node", "kubelet")
+    assert [name for name in names if name not in picture.alt] == []
