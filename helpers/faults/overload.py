@@ -139,9 +139,8 @@ def outcome(peak: load.Run, run: load.Run, *, objective_s: float) -> Overload:
     in_time = answered & (done - records["due_s"] <= objective_s)
     sent = (records["sent_s"] >= 0) & (records["sent_s"] < seconds)
     edges = _BUCKET_S * np.arange(int(seconds / _BUCKET_S) + 1)
-    most_per_s = max(
-        peak.summary().throughput_per_s, float((answered & (done < seconds)).sum()) / seconds
-    )
+    second_half = answered & (done >= seconds / 2) & (done < seconds)
+    most_per_s = max(peak.summary().throughput_per_s, 2 * float(second_half.sum()) / seconds)
     return Overload(
         peak_per_s=most_per_s,
         objective_s=objective_s,
