@@ -56,9 +56,7 @@ def run(
         from helpers.clusters.kubernetes import KubernetesCluster, loadtest
 
         inside = cast(KubernetesCluster, cluster)
-        return loadtest.start(
-            inside, through, generators=generators, only=only, **options
-        ).result()
+        return loadtest.start(inside, through, generators=generators, only=only, **options).result()
     options |= {"concurrency": concurrency * generators, "processes": generators}
     address = [cluster.load_balancer] if through == "service" else cluster.addresses()[:only]
     before = cluster.request_counts()

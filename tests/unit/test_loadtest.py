@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from types import SimpleNamespace as Answer
+from typing import cast
 
 import numpy as np
 import pytest
 import yaml
 
 from helpers import stats
+from helpers.clusters import Cluster, loadtest
 from helpers.clusters.kubernetes import loadtest as inside
 from helpers.clusters.load_result import Result, difference
+from helpers.errors import LoadError
 
 SUMMARY = stats.Summary(
     duration_s=2.0,
@@ -28,6 +31,16 @@ SUMMARY = stats.Summary(
 def test_one_busy_replica_has_all_the_requests() -> None:
     result = Result(SUMMARY, {"a": 40, "b": 0, "c": 0, "d": 0})
     assert (result.busiest_share, result.imbalance) == (1.0, 3.0)
+
+
+def test_shares_are_of_all_requests() -> None:
+    assert Result(SUMMARY, {"a": 30, "b": 10}).shares == {"a": 0.75, "b": 0.25}
+
+
+def test_load_on_more_replicas_than_are_ready_is_refused() -> None:
+    cluster = Answer(target="local", pods=lambda: [Answer(ready=True), Answer(ready=False)])
+    with pytest.raises(LoadError, match=r"on 2 replicas: 1 are ready"):
+        loadtest.run(cast("Cluster", cluster), only=2)
 
 
 def test_even_replicas_are_near_their_mean() -> None:
