@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import re
+import subprocess
+import sys
 from types import SimpleNamespace as Answer
 from typing import cast
 
@@ -9,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from helpers import stats
+from helpers import settings, stats
 from helpers.clusters import Cluster, loadtest
 from helpers.clusters.kubernetes import loadtest as inside
 from helpers.clusters.load_result import Result, difference
@@ -71,6 +75,25 @@ def test_the_job_names_every_setting_of_its_program() -> None:
     program = (inside.MANIFESTS / "generate.py").read_text()
     assert named == {name for name in named if f'environ["{name}"]' in program}
     assert program.count("os.environ[") == len(named) + 1  # the Job's controller gives the index
+
+
+def test_the_image_of_the_job_has_every_package_that_its_program_imports() -> None:
+    """It is the model server's: `serving/model-server.lock`."""
+    lock = (settings.SERVING / "model-server.lock").read_text()
+    locked = {normal(name) for name in re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)}
+    program = "import sys; from helpers import load, settings, stats; print(*sys.modules)"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=settings.ROOT, capture_output=True, text=True, check=True)
+    modules = {name.partition(".")[0] for name in done.stdout.split()} - {"helpers"}
+    providers = importlib.metadata.packages_distributions()
+    needed = {normal(name) for module in modules for name in providers.get(module, ())}
+    assert "numpy" in needed
+    assert needed - locked == set()
+
+
+def normal(name: str) -> str:
+    """A package's name as the index spells it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def waiting(reason: str) -> Answer:
