@@ -74,7 +74,7 @@ def scaling(rounds: Mapping[int, Sequence[float]], *, cores: int) -> Picture:
     axis.plot(*zip(*each, strict=True), "_", color=ORANGE, markersize=14, label="one round each")
     if replicas.max() > cores:
         axis.axvspan(cores, replicas.max(), color=SHADE, zorder=0)
-        axis.text(cores, ideal.max(), f" more replicas than the {cores} cores", va="top")
+        axis.text(cores, 0.03 * ideal.max(), f" more replicas than the {cores} cores")
     axis.set(xlabel="replicas", ylabel="images per second", ylim=(0, None), xticks=replicas)
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     alt = "Images per second by replicas: " + listed(dict(zip(rounds, means, strict=True)))
