@@ -5,6 +5,7 @@ without hue (Okabe and Ito's palette), and a line has a marker as well as a colo
 """
 
 from helpers.lab.plots.clusters import autoscaling, starts
+from helpers.lab.plots.layers import layers
 from helpers.lab.plots.loads import (
     batching,
     closed_loop,
@@ -23,6 +24,7 @@ __all__ = [
     "comparison",
     "contact_sheet",
     "latency_against_load",
+    "layers",
     "measures",
     "percentiles",
     "prediction",
