@@ -41,7 +41,9 @@ class Flags:
     rest_api_num_threads: int = _flag(
         4 * CPUS, "threads of REST", no_effect="one event loop serves REST"
     )
-    rest_api_timeout_in_ms: int = _flag(30_000, "milliseconds that a REST request may take")
+    rest_api_timeout_in_ms: int = _flag(
+        30_000, "milliseconds that a REST request may take; 0 or less: no limit", least=-_INT32
+    )
     rest_api_enable_cors_support: bool = _flag(False, "answer browsers of other origins")
     grpc_channel_arguments: str = _flag("", "comma-separated list of name=value")
     grpc_max_threads: int = _flag(4 * CPUS, "requests that run at once where batching is off")

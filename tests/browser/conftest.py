@@ -18,8 +18,9 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from playwright.sync_api import BrowserContext, sync_playwright
 
-from helpers import open_lab, settings
-from helpers.book import lessons
+from helpers import settings
+from helpers.book import lessons, open_lab
+from helpers.clusters.local import die_with_parent
 
 INSTALL = settings.ROOT / "tests" / "cluster" / "install"
 # As root, in a machine without the outside world.

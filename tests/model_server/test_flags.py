@@ -85,7 +85,7 @@ def test_a_flag_that_can_do_nothing_here_is_accepted_with_one_line(
         ([MODEL, "--num_load_threads=-1"], "--num_load_threads: -1 isn't between 0 and 2147483647"),
         ([MODEL, "--tensorflow_inter_op_parallelism=2147483648"], "2147483648 isn't between"),
         ([MODEL, f"--load_retry_interval_micros={2**63}"], f"{2**63} isn't between"),
-        ([MODEL, "--rest_api_timeout_in_ms=99999999999999999999"], "isn't between 0 and"),
+        ([MODEL, "--rest_api_timeout_in_ms=99999999999999999999"], "isn't between -2147483647 and"),
         ([MODEL, "--drain_timeout_seconds=nan"], "nan isn't between 0 and"),
         ([MODEL, "--drain_timeout_seconds=inf"], "inf isn't between 0 and"),
     ],

@@ -1,7 +1,10 @@
 """Figures of loads are drawn from summaries, at a size that fits a page, with words for each."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from helpers import photos, stats
 from helpers.client import Prediction
@@ -21,7 +24,8 @@ def summary(*, rate: float = 100, latency_s: float = 0.02, failed: bool = False)
 
 
 def fits(picture: Picture) -> bool:
-    height = int.from_bytes(picture.content[20:24], "big") // 2
+    with Image.open(io.BytesIO(picture.content)) as image:  # a PNG, or a JPEG of a photograph
+        height = image.height // 2
     return 100 < picture.width < PAGE and 50 < height < PAGE
 
 
@@ -91,3 +95,23 @@ def test_a_prediction_says_which_network_gave_it() -> None:
     picture = plots.prediction(photos.load("puppy"), answer, network="EfficientNet-Lite2")
     assert fits(picture)
     assert "EfficientNet-Lite2 says golden retriever 84.0%" in picture.alt
+
+
+def test_what_was_predicted_is_drawn_and_told_beside_what_was_seen() -> None:
+    picture = plots.predicted(
+        {"out of traffic": (4, 5), "killed": (14, 17)},
+        {"out of traffic": 4.56, "killed": 19.0},
+        since="the freeze",
+    )
+    assert fits(picture)
+    assert picture.alt == (
+        "Since the freeze: out of traffic: predicted 4 to 5 s, seen after 4.6 s; "
+        "killed: predicted 14 to 17 s, seen after 19.0 s"
+    )
+
+
+def test_the_drawing_of_kubernetes_objects_names_each_in_words_as_well() -> None:
+    picture = plots.objects()
+    assert fits(picture)
+    names = ("Deployment", "ReplicaSet", "pods", "Service", "Namespace", "node", "kubelet")
+    assert [name for name in names if name not in picture.alt] == []
