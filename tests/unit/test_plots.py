@@ -24,7 +24,8 @@ def summary(*, rate: float = 100, latency_s: float = 0.02, failed: bool = False)
 
 
 def fits(picture: Picture) -> bool:
-    height = Image.open(io.BytesIO(picture.content)).height // 2
+    with Image.open(io.BytesIO(picture.content)) as image:  # a PNG, or a JPEG of a photograph
+        height = image.height // 2
     return 100 < picture.width < PAGE and 50 < height < PAGE
 
 

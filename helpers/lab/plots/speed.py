@@ -12,25 +12,36 @@ from helpers.lab.plots.picture import Picture, picture
 from helpers.lab.plots.style import BLUE, GREY, ORANGE, SHADE, axes_of, listed
 
 if TYPE_CHECKING:
-    from helpers.stats import Scalability
+    from helpers.stats import Ratio, Scalability
 
 
-def measures(ratios: Mapping[str, float]) -> Picture:
-    """What each measure makes of the plain export's speed.
+def measures(ratios: Mapping[str, Ratio]) -> Picture:
+    """What each measure makes of the plain export's speed, with 95 % intervals.
 
     Args:
         ratios: name of the measure to its images/s ÷ the plain export's, in the order tried.
     """
     figure, (axis,) = axes_of(1, 1, size=(8, 0.5 * len(ratios) + 0.9))
-    colours = [GREY if ratio < 1.03 else BLUE for ratio in ratios.values()]
-    bars = axis.barh(list(ratios), list(ratios.values()), color=colours)
-    axis.bar_label(bars, fmt=" %.2f×")
+    values = [ratio.value for ratio in ratios.values()]
+    reach = [
+        (value - (ratio.interval.low or value), (ratio.interval.high or value) - value)
+        for value, ratio in zip(values, ratios.values(), strict=True)
+    ]
+    colours = [GREY if ratio.is_noise else BLUE for ratio in ratios.values()]
+    axis.barh(list(ratios), values, color=colours, xerr=np.transpose(reach), capsize=3)
+    words = {
+        name: "not told apart" if ratio.is_noise else f"{ratio.value:.2f}×"
+        for name, ratio in ratios.items()
+    }
+    ends = [value + right for value, (_, right) in zip(values, reach, strict=True)]
+    for row, (end, text) in enumerate(zip(ends, words.values(), strict=True)):
+        axis.text(end, row, f"  {text}", va="center")
     axis.axvline(1, color="#333", linewidth=1)
     axis.invert_yaxis()
     axis.grid(visible=False)
-    axis.set(title="Images per second ÷ plain export", xlim=(0, 1.15 * max(ratios.values())))
-    alt = "Images per second by measure: " + listed(ratios, "×")
-    return picture(figure, alt=alt)
+    axis.set(title="Images per second ÷ plain export", xlim=(0, 1.35 * max(ends)))
+    listed = ", ".join(f"{name} {text}" for name, text in words.items())
+    return picture(figure, alt=f"Images per second over the plain export's: {listed}")
 
 
 def requests_per_replica(counts: Mapping[str, Mapping[str, int]]) -> Picture:
