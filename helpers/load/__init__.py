@@ -20,6 +20,7 @@ from helpers.load.scenarios import (
 )
 from helpers.load.schedule import due_times, ramp, steps
 from helpers.load.search import Probe, Search, highest_rate
+from helpers.load.warming import warm
 
 __all__ = [
     "Generator",
@@ -36,4 +37,5 @@ __all__ = [
     "replay",
     "single_stream",
     "steps",
+    "warm",
 ]

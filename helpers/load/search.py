@@ -2,7 +2,9 @@
 
 Each rate is judged by counting: of the requests that were due, how many took longer than the
 objective or failed? If the p99 is under it, that is at most one in a hundred; how far a count may
-be off by chance is the binomial distribution's business, whatever the latencies' is.
+be off by chance is the binomial distribution's business, whatever the latencies' is. Since requests
+queue behind each other, and one that is late makes others late, a verdict has to hold for the
+batches, too, that each run is cut into.
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from helpers import settings, stats
 from helpers.errors import LoadError
 from helpers.load.run import Run
@@ -20,6 +25,7 @@ from helpers.load.scenarios import open_loop
 
 _FIRST = 0.7  # of the rate that is expected: a queue is short there, and a p99 usually in bounds
 _UP, _DOWN = 1.3, 0.6
+_BATCHES = 5  # that a run is cut into: more would be too short to be independent
 _LEAST = 0.1  # of the rate that is expected: what misses there doesn't miss for the load's sake
 
 
@@ -77,7 +83,8 @@ class Search:
 
     def __str__(self) -> str:
         objective = f"p{100 * self.q:g} under {self.objective_ms:g} ms"
-        sure = f"each at {self.confidence:.0%} confidence"
+        seconds = min(sum(run.duration_s for run in probe.runs) for probe in self.probes)
+        sure = f"each at {self.confidence:.0%} confidence, for the {seconds:.3g} s or more of it"
         if self.rate_per_s is None:
             lowest = min(self.probes, key=lambda probe: probe.rate_per_s)
             return f"no rate met {objective}: at {lowest.rate_per_s:.3g}/s {lowest.why}"
@@ -120,8 +127,8 @@ def highest_rate(
         most_s: of each run, at most.
         looks: runs of one rate, at most, as long as chance leaves the verdict open.
         most_probes: rates to try, at most: the search then ends with what it knows.
-        confidence: that a verdict is right. Requests that queue behind each other are not
-            independent: near the limit the true confidence is less.
+        confidence: that a verdict is right for the time that was measured. A queue that builds up
+            over minutes isn't seen in seconds: pass more `seconds` where that matters.
         seed: of the arrivals; each run gets one of its own.
         **options: as for `open_loop`. Without `timeout_s`, requests are given up at four times
             the objective, or after a second: an overloaded server must not hold up the search.
@@ -180,7 +187,6 @@ class _Judge:
         chance = (1 - self.confidence) / self.looks
         needed = math.ceil(math.log(chance) / math.log(self.q))
         runs: list[Run] = []
-        missed = from_sent = count = 0
         meets = None
         while meets is None and len(runs) < self.looks:
             run = open_loop(
@@ -191,22 +197,28 @@ class _Judge:
                 seed=seed + len(runs),
                 **self.options,
             )
-            missed += _missed(run, self.objective_ms, since="due_s")
-            from_sent += _missed(run, self.objective_ms, since="sent_s")
-            count += len(_measured(run))
-            meets = stats.at_most(1 - self.q, missed, count, chance=chance)
             runs.append(run)
+            meets = self._verdict(runs, chance, since="due_s")
         problems = [problem for run in runs for problem in run.problems]
         # What is met in spite of a late generator is met. What isn't, may be the generator's own
         # doing, unless it isn't met from the moment of sending either.
-        if (
-            meets is False
-            and stats.at_most(1 - self.q, from_sent, count, chance=chance) is not meets
-        ):
+        if meets is False and self._verdict(runs, chance, since="sent_s") is not meets:
             meets = None
+        missed = sum(int(_missed(run, self.objective_ms, since="due_s").sum()) for run in runs)
+        count = sum(len(_measured(run)) for run in runs)
         noted = {"objective_ms": self.objective_ms, "q": self.q, "meets": meets}
         why = self._why(missed, count, runs, problems)
         return Probe(rate, meets, missed, count, tuple(r.noted(**noted) for r in runs), why)
+
+    def _verdict(self, runs: Sequence[Run], chance: float, *, since: str) -> bool | None:
+        hits: list[int] = []
+        counts: list[int] = []
+        for run in runs:
+            edges = np.linspace(0, run.duration_s, _BATCHES + 1)
+            due, late = _measured(run)["due_s"], _missed(run, self.objective_ms, since=since)
+            hits += np.histogram(due[late], edges)[0].tolist()
+            counts += np.histogram(due, edges)[0].tolist()
+        return stats.at_most_in_batches(1 - self.q, hits, counts, chance=chance)
 
     def _why(self, missed: int, count: int, runs: Sequence[Run], problems: Sequence[str]) -> str:
         words = f"{missed} of {count} requests took longer than {self.objective_ms:g} ms"
@@ -223,8 +235,9 @@ def _measured(run: Run) -> stats.Records:
     return run.records[(due >= 0) & (due < run.duration_s)]
 
 
-def _missed(run: Run, objective_ms: float, *, since: str) -> int:
-    """How many of the requests due in the window took longer than the objective, or failed."""
+def _missed(run: Run, objective_ms: float, *, since: str) -> npt.NDArray[np.bool_]:
+    """Which of the requests due in the window took longer than the objective, or failed."""
     measured = _measured(run)
     late = (measured["done_s"] - measured[since]) * 1e3 > objective_ms
-    return int((late | (measured["code"] != 0)).sum())
+    missed: npt.NDArray[np.bool_] = late | (measured["code"] != 0)
+    return missed

@@ -7,6 +7,7 @@ from helpers.stats.comparison import Ratio, ratio, ratio_of_rounds
 from helpers.stats.confidence import (
     Interval,
     at_most,
+    at_most_in_batches,
     enough_for,
     mean,
     mean_of_batches,
@@ -39,6 +40,7 @@ __all__ = [
     "Scalability",
     "Summary",
     "at_most",
+    "at_most_in_batches",
     "code_name",
     "enough_for",
     "fit_scalability",

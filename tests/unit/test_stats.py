@@ -1,6 +1,7 @@
 """Figures from records: percentiles, throughput, and how sure both are."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -347,6 +348,44 @@ def test_a_verdict_is_wrong_one_time_in_twenty_at_most() -> None:
     # 4 standard errors of 5000 trials are 0.012.
     assert verdicts.count(True) / 5000 < 0.062
     assert verdicts.count(False) / 5000 < 0.062
+
+
+def queue(*, rate: float, service: float, seconds: float, seed: int) -> tuple[list[int], list[int]]:
+    """An M/M/1 queue: who waited longer than its 90th percentile, and how many came, in batches."""
+    chance = np.random.default_rng(seed)
+    count = chance.poisson(rate * (seconds + 5))
+    at = np.sort(chance.uniform(-5, seconds, count))
+    took, free = np.empty(count), -math.inf
+    for i, work in enumerate(chance.exponential(1 / service, count)):
+        free = max(at[i], free) + work
+        took[i] = free - at[i]
+    late = took > math.log(10) / (service - rate)
+    edges = np.linspace(0, seconds, 6)
+    counted = (np.histogram(at[late], edges)[0], np.histogram(at, edges)[0])
+    return counted[0].tolist(), counted[1].tolist()
+
+
+def test_a_queue_at_its_limit_is_not_called_over_it_more_often_than_promised() -> None:
+    judged = [queue(rate=80, service=100, seconds=5, seed=seed) for seed in range(400)]
+    batched = [stats.at_most_in_batches(0.1, *found, chance=0.05) for found in judged]
+    alone = [stats.at_most(0.1, sum(hits), sum(counts), chance=0.05) for hits, counts in judged]
+    # Promised are 20 of 400; 4 standard errors are 17. Taken for independent, it is far more.
+    assert batched.count(False) < 20 + 17
+    assert alone.count(False) > 60
+
+
+def test_a_queue_far_from_its_limit_is_told_in_batches_too() -> None:
+    below, above = [10, 12, 9, 11, 10], [190, 204, 201, 197, 212]
+    counts = [400, 410, 390, 405, 395]
+    assert stats.at_most_in_batches(0.1, below, counts, chance=0.05) is True
+    assert stats.at_most_in_batches(0.1, above, counts, chance=0.05) is False
+
+
+def test_one_bad_moment_is_no_verdict() -> None:
+    # 130 of 2,000 are more than 1 in 20, and all of them are from one batch.
+    counts = [400] * 5
+    assert stats.at_most(0.05, 130, 2000, chance=0.05) is False
+    assert stats.at_most_in_batches(0.05, [130, 0, 0, 0, 0], counts, chance=0.05) is None
 
 
 def test_the_half_width_is_the_longer_arm_of_the_interval() -> None:
