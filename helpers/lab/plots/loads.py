@@ -126,7 +126,7 @@ def percentiles(summaries: Mapping[str, Summary], *, title: str) -> Picture:
     axis.minorticks_off()
     axis.invert_xaxis()
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axis.legend(loc="upper left")
+    axis.legend(loc="center")
     p99 = {name: summary.p99_ms or 0.0 for name, summary in summaries.items()}
     slowest = {name: summary.max_ms or 0.0 for name, summary in summaries.items()}
     alt = f"{title}; p99 in ms: {listed(p99)}; the slowest request in ms: {listed(slowest)}"
@@ -188,7 +188,7 @@ def time_of_a_request(parts: Mapping[str, Mapping[str, float]]) -> Picture:
     for part in shown:
         colour = colours[part]
         widths = np.array([load[part] for load in parts.values()])
-        label = f"{part}: {' / '.join(f'{width:,.2g}' for width in widths)} ms"
+        label = f"{part}: {' / '.join(map(_ms, widths))} ms"
         axis.barh(list(parts), widths, left=left, color=colour, label=label)
         for y, (start, width, total) in enumerate(
             zip(left, widths, (sum(load.values()) for load in parts.values()), strict=True)
@@ -196,7 +196,7 @@ def time_of_a_request(parts: Mapping[str, Mapping[str, float]]) -> Picture:
             if width > 0.06 * total and width > 0.03 * left.max():
                 ink = "black" if colour in (PINK, ORANGE, YELLOW) else "white"
                 style = {"ha": "center", "va": "center", "color": ink}
-                axis.text(start + width / 2, y, f"{width:.3g}", **style)
+                axis.text(start + width / 2, y, _ms(width), **style)
         left += widths
     axis.invert_yaxis()
     axis.grid(visible=False)
@@ -204,6 +204,10 @@ def time_of_a_request(parts: Mapping[str, Mapping[str, float]]) -> Picture:
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3)
     words = (f"{name}: {listed(load, ' ms')}" for name, load in parts.items())
     return picture(figure, alt="Where a request's time goes; " + "; ".join(words))
+
+
+def _ms(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
 def _bars(axis: Axes, summaries: Mapping[float, Summary]) -> None:
