@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
+SCRATCH = "inception-tutorial-"  # what the name of each of our temporary folders begins with
 T = TypeVar("T", bound="Closing")
 
 
@@ -19,3 +22,14 @@ class Closing:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def scratch(what: str) -> TemporaryDirectory[str]:
+    """A temporary folder that names the process it belongs to.
+
+    A process that is killed can't remove it; notebook 14 can then tell that nobody will.
+
+    Args:
+        what: what it is for, in a word: `load`.
+    """
+    return TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-{what}-")

@@ -30,7 +30,7 @@ LONGEST = (
 )
 # Tests that can't run beside each other, by how their names begin.
 TOGETHER = {
-    # Notebook 10 removes those that it finds.
+    # Notebook 14 removes those that it finds.
     "containers": ("tests/cluster/test_container.py", "tests/cluster/test_notebooks.py"),
     # With two of two nodes drained there is none left.
     "nodes": (

@@ -33,8 +33,9 @@ class Resilience:
     Args:
         deadline_s: seconds for a request, all its attempts together. Each attempt is told what is
             left, so that no server works for a client that has gone.
-        attempts: how often a request is sent at most, 1 to 5; again only when nothing was computed
-            (`rpc.RETRIED`) or an attempt's time was up.
+        attempts: how often a request is sent at most, 1 to 5; again only after a code of
+            `rpc.RETRIED`, or when an attempt's time was up. Either way the server may have computed
+            it already, so retries are for *idempotent* calls, as classification is.
         attempt_timeout_s: seconds until an attempt is given up for another; None: never. It has to
             be more than an honest answer takes under load: otherwise the client multiplies an
             overload.
@@ -45,7 +46,8 @@ class Resilience:
         eject: whether an address half of whose answers are failures is left out for a while.
         eject_s: for how long, the first time.
         hedge_after_s: seconds without an answer after which the request is sent once more, to
-            another replica; the first answer counts. None: never. `AsyncClassifier` only.
+            another replica, to be computed twice; the first answer counts. None: never.
+            `AsyncClassifier` only.
         keepalive_s: seconds of silence after which the connection itself is asked; a peer that
             doesn't answer in as long again is given up. None: the operating system's, minutes.
     """

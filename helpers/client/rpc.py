@@ -20,9 +20,11 @@ BALANCING = ("pick_first", "round_robin")
 # gRPC's own bound on attempts (`kMaxMaxRetryAttempts` in its retry_service_config.cc).
 MAX_ATTEMPTS = 5
 
-# What is worth another attempt: nothing was computed. CANCELLED is how gRPC's C core, and so every
-# server in C++ or Python, answers requests that come in the moment in which it begins to stop,
-# before its client has read the GOAWAY. (What the caller cancels itself is never sent again.)
+# What is worth another attempt. UNAVAILABLE is no proof that nothing was computed (the connection
+# may have broken after the work was done): it may be retried because classification is idempotent.
+# CANCELLED is how gRPC's C core, and so every server in C++ or Python, answers what comes in the
+# moment in which it begins to stop, before its client has read the GOAWAY. (What the caller cancels
+# itself is never sent again.)
 RETRIED = ("UNAVAILABLE", "CANCELLED")
 
 # A request larger than this buffer can't be sent again, and so isn't: gRPC's 256 kB would end
@@ -35,8 +37,9 @@ _Option = tuple[str, Any]
 def service_config(*, balancing: str, max_attempts: int) -> dict[str, Any]:
     """gRPC's service config: who gets a request, and when it is sent again.
 
-    Only UNAVAILABLE and CANCELLED are retried: they mean that nothing was computed, while after any
-    other failure the same request would fail again, or is too late. gRPC waits between attempts
+    Only UNAVAILABLE and CANCELLED are retried: another replica may answer, while after any other
+    failure the same request would fail again, or is too late. They don't mean that nothing was
+    computed; a call that isn't idempotent must not be retried so. gRPC waits between attempts
     (0.1 s, then twice as long, each ± 20 %), counts all of them against the one deadline, and stops
     retrying altogether while most requests of a channel fail, so that clients don't keep an
     overloaded server down. Source: gRPC proposal A6, client retries.
@@ -124,7 +127,7 @@ def _words(code: str, details: str, address: str, model: str, timeout_s: float |
             f"{name} was not found",
             f"the server says: {details}",
             "Check the model's name and version against the server's --model_name and the version "
-            "directories; a server that is still loading the model answers the same.",
+            "directories; one that was added to a running server is not found until it is loaded.",
         )
     if code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"):
         return _refused(details, name)

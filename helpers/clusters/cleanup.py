@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from helpers import container, settings
 from helpers.closing import Closing
-from helpers.clusters import connect, gke
+from helpers.clusters import connect, gke, left_files
 from helpers.clusters.interface import Cluster
-from helpers.errors import ClusterError, SetupError
+from helpers.errors import ClusterError
 
 BY_HAND = "-by-hand"  # notebook 04's second namespace is named after the first
-EXPORTS = (
-    settings.MODELS, settings.MODELS_FAST, settings.MODELS_LIGHT, settings.MODELS_LIGHT_FAST
-)  # fmt: skip
+EXPORTS = "models*"  # in build/: of each network, plain and fast
 
 
 @dataclass(frozen=True)
@@ -40,8 +37,8 @@ class Place:
 class Places(Closing):
     """All places where a notebook can have left something; a context manager.
 
-    What carries the tutorial's mark is found, and nothing else. On this machine the servers of a
-    notebook that is open beside this one aren't left behind, and go on.
+    What carries the tutorial's mark is found, and nothing else. On this machine the servers and
+    files of a notebook that is open beside this one aren't left behind, and stay.
 
     Args:
         target: `local`, `kubernetes` or `gke`: what may be reached, and has to be.
@@ -65,9 +62,9 @@ class Places(Closing):
         exports: bool = False,
     ) -> None:
         self._clusters: list[Cluster] = []
-        self.places = [self._this_machine(), _containers()]
+        self.places = [self._this_machine(), _files("files", left_files.paths), _containers()]
         if exports:
-            self.places.append(Place("exported models", _exports, _remove_exports))
+            self.places.append(_files("exported models", _exports))
         if target == "local":
             why = "not looked at: the target is local"
             self.places.append(Place("Kubernetes", skipped=why))
@@ -157,25 +154,13 @@ def _google(google: gke.Gke) -> Place:
     return Place("Google Cloud", found, remove)
 
 
-def _exports() -> list[str]:
-    return [
-        f"{path.relative_to(settings.ROOT)}, {_size(path)}" for path in EXPORTS if path.exists()
-    ]
+def _files(name: str, paths: Callable[[], list[Path]]) -> Place:
+    return Place(
+        name,
+        lambda: [left_files.line(path) for path in paths()],
+        lambda: left_files.remove(paths()),
+    )
 
 
-def _size(folder: Path) -> str:
-    return f"{sum(f.stat().st_size for f in folder.rglob('*') if f.is_file()) / 1e6:,.0f} MB"
-
-
-def _remove_exports() -> None:
-    for path in EXPORTS:
-        try:
-            shutil.rmtree(path)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise SetupError(
-                f"{path} can't be removed",
-                cause=error.strerror or str(error),
-                next_step="Correct its permissions, or remove it yourself.",
-            ) from error
+def _exports() -> list[Path]:
+    return sorted(settings.BUILD.glob(EXPORTS))

@@ -39,7 +39,7 @@ _KNOWN = (
         "Correct the file that the flag names; /etc/serving is the folder serving/.",
     ),
     (
-        r"^startup probe .*: no (?:connection|answer) in",
+        r"^startup probe .*: (?:no (?:connection|answer) in|Connect call failed)",
         "If it is only slow, give it longer: the startupProbe's failureThreshold times its "
         "periodSeconds.",
     ),

@@ -35,23 +35,21 @@ from .savedmodel import load_in_process
 FOLD = "constants, batch normalization folded"
 CROP = "decode and crop in one"
 BFLOAT16 = "bfloat16"
-ONEDNN = "oneDNN"
-# TensorFlow reads it once, when it starts. It is on by default where there is AVX512_VNNI, and so
-# wherever the processor multiplies bfloat16.
-ONEDNN_ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "1"}
+# What `manifests/base` sets for every replica, so what every form is measured with. TensorFlow
+# reads it once, when it starts.
+SERVED_ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "1"}
 
 TOLERANCE = 0.02  # of a photo's top score; bfloat16 has 8 bits, 0.4 %, and 48 layers of them
 
 
 def measures_for(processor: str) -> tuple[str, ...]:
-    """What makes Inception-v3 faster on a class of processor, by what was measured there.
+    """What is done to a graph for a class of processor.
 
-    oneDNN's kernels are in TensorFlow for x86 only. bfloat16 without the instructions for it is
-    slower than float32. Measured by this project on AVX2; AMX's choice is from a first lab.
+    bfloat16 without the instructions for it is slower than float32: measured by this project with
+    AVX2, and the gain with AVX-512 and bfloat16 (`benchmarks/results`). AMX's choice is from a
+    first lab.
     """
-    if processor == "arm64":
-        return (FOLD, CROP)
-    return (FOLD, CROP, BFLOAT16 if processor in BFLOAT16_CLASSES else ONEDNN)
+    return (FOLD, CROP, BFLOAT16) if processor in BFLOAT16_CLASSES else (FOLD, CROP)
 
 
 def write(model: keras.Model, directory: Path, asked: Export, line: Line) -> Export:
@@ -84,8 +82,7 @@ def write(model: keras.Model, directory: Path, asked: Export, line: Line) -> Exp
             cause=str(difference),
             next_step="Export the plain form, and report this as a bug.",
         )
-    environment = ONEDNN_ENVIRONMENT if ONEDNN in measures else {}
-    return replace(asked, measures=measures, environment=environment)
+    return replace(asked, measures=measures, environment=SERVED_ENVIRONMENT)
 
 
 def write_graph(model: keras.Model, directory: Path, measures: Collection[str]) -> None:

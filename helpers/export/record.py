@@ -16,7 +16,7 @@ from .catalog import NETWORKS
 
 RECORD = Path("assets.extra", "export.json")  # TensorFlow Serving leaves assets.extra to us
 # Raised when the same settings give another graph than before, so that an old export is made anew.
-FORMAT = 3
+FORMAT = 4
 
 NOTEBOOK = "Run notebook 01 (`make tutorial NOTEBOOKS=01`)"
 

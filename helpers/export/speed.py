@@ -1,4 +1,4 @@
-"""How many photos a second SavedModels classify in processes of their own, without a server.
+"""How many photos per second SavedModels classify in processes of their own, without a server.
 
 In processes of their own, since what TensorFlow reads from the environment it reads only once.
 """
@@ -6,6 +6,7 @@ In processes of their own, since what TensorFlow reads from the environment it r
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers import photos as sample_photos
+from helpers.closing import scratch
 from helpers.errors import ExportError
 from helpers.machine.processor import processor_class
 from helpers.progress import Line
 from helpers.settings import ROOT
+from helpers.stats import Interval, Ratio, mean
 
 from .record import Export
 
@@ -29,8 +32,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BATCH_SIZE = 16
+ROUNDS = 3  # at least: fewer give no interval worth its name
 ONEDNN_VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
-PLAIN = "plain"
+PLAIN, WITHOUT_ONEDNN = "plain", "plain, without oneDNN"
 
 
 @dataclass(frozen=True)
@@ -71,21 +75,35 @@ class Speed:
 
     @property
     def images_per_s(self) -> float:
-        """Photos a second."""
+        """Photos per second."""
         return self.images / sum(self.batch_seconds)
 
     @property
     def images_per_cpu_s(self) -> float:
-        """Photos for a second of one core: what is left to tell on a machine that is busy."""
+        """Photos per second of one core: what is left to tell on a machine that is busy."""
         return self.images / self.cpu_seconds
+
+    def over(self, other: Speed) -> Ratio:
+        """How many times as fast as another this is, from the rounds that both were measured in.
+
+        Each round gives one quotient, so what slows the machine for a while slows both. Geometric
+        mean of the quotients, with Student's t on their logarithms.
+        """
+        rounds = zip(other.batch_seconds, self.batch_seconds, strict=True)
+        value, interval = mean([math.log(theirs / ours) for theirs, ours in rounds])
+        low, high = interval.low, interval.high
+        assert low is not None
+        assert high is not None  # there are at least `ROUNDS`
+        return Ratio(math.exp(value), Interval(math.exp(low), math.exp(high)))
 
 
 @dataclass(frozen=True)
 class Measures:
-    """The speed with each measure of the fast form, in the order in which they are added.
+    """The speed of the plain form, and with each measure of the fast form added to those before.
 
     Attributes:
-        speeds: name to speed; the first is the plain form.
+        speeds: name to speed, in the order in which they are added; the second is `PLAIN`, the
+            first the same graph without oneDNN's kernels.
         processor: the class of processor that this was measured on.
     """
 
@@ -93,27 +111,35 @@ class Measures:
     processor: str
 
     @property
-    def ratios(self) -> dict[str, float]:
+    def ratios(self) -> dict[str, Ratio]:
         """Name to images/s ÷ the plain form's, for `plots.measures`."""
-        plain = self.speeds[PLAIN].images_per_s
-        return {name: speed.images_per_s / plain for name, speed in self.speeds.items()}
+        plain = self.speeds[PLAIN]
+        return {name: speed.over(plain) for name, speed in self.speeds.items() if name != PLAIN}
 
     @property
-    def fast_over_plain(self) -> float:
+    def fast_over_plain(self) -> Ratio:
         """Images/s of the fast form, which takes all measures, ÷ the plain form's."""
         return list(self.ratios.values())[-1]
 
+    @property
+    def onednn(self) -> Ratio:
+        """Images/s of the plain form with oneDNN's kernels ÷ without."""
+        return self.speeds[PLAIN].over(self.speeds[WITHOUT_ONEDNN])
+
     def table(self) -> pd.DataFrame:
-        """A row a measure: images/s, ÷ plain, and the photos that the figures stand on."""
+        """One row per form: images/s, ÷ plain with its 95 % interval, and the batches measured."""
         import pandas as pd
 
         rows = [
             {
                 "form": name,
-                "images/s": round(speed.images_per_s, 2),
-                "÷ plain": round(self.ratios[name], 2),
-                "photos measured": speed.images,
+                "images/s": f"{speed.images_per_s:.1f}",
+                "÷ plain": f"{ratios[name].value:.2f}" if name in ratios else "1",
+                "95 % interval": str(ratios[name].interval) if name in ratios else "",
+                "": "not told apart" if name in ratios and ratios[name].is_noise else "",
+                "batches": len(speed.batch_seconds),
             }
+            for ratios in [self.ratios]
             for name, speed in self.speeds.items()
         ]
         return pd.DataFrame(rows).set_index("form")
@@ -124,34 +150,36 @@ def measure(
 ) -> Measures:
     """Measure what each measure that a fast form takes brings over the plain form on this machine.
 
-    Each is added to those before it, in a SavedModel of its own under a temporary directory.
-    Takes about 15 s, and `seconds` for each form.
+    Each is added to those before it, in a SavedModel of its own under a temporary directory. All
+    run in the environment that `manifests/base` sets for a replica, but for one plain form without
+    oneDNN's kernels. Takes about 15 s, and `seconds` for each form.
 
     Args:
         plain: a whole export of the plain form.
         fast: the fast form of the same network, made for this machine.
-        seconds: for each form. At least one batch is always measured.
+        seconds: for each form, on average.
         batch_size: photos that are classified together.
     """
     from .exporter import model_of
-    from .fast import ONEDNN, write_graph
+    from .fast import SERVED_ENVIRONMENT, write_graph
 
     line = Line()
     line.show("the speed of each form: network and weights …")
     model = model_of(plain)
-    forms = [Form(PLAIN, plain.path)]
-    with tempfile.TemporaryDirectory() as directory:
+    forms = [
+        Form(WITHOUT_ONEDNN, plain.path, {ONEDNN_VARIABLE: "0"}),
+        Form(PLAIN, plain.path, SERVED_ENVIRONMENT),
+    ]
+    with scratch("speed") as directory:
         for count, added in enumerate(fast.measures, start=1):
             line.show(f"the speed of each form: writing {count} of {len(fast.measures)} …")
-            path, environment = Path(directory, str(count)), forms[-1].environment
-            if added == ONEDNN:  # the graph stays as it is
-                path, environment = forms[-1].path, fast.environment
-            elif added == fast.measures[-1]:
+            path = Path(directory, str(count))
+            if added == fast.measures[-1]:
                 path = fast.path
             else:
                 path.mkdir()
                 write_graph(model, path, fast.measures[:count])
-            forms.append(Form(added if count == 1 else f"+ {added}", path, environment))
+            forms.append(Form(f"+ {added}", path, SERVED_ENVIRONMENT))
         del model  # 100 MB that the processes may need
         speeds = in_turn(forms, seconds=seconds, batch_size=batch_size, line=line)
     return Measures(speeds, processor_class())
@@ -164,14 +192,14 @@ def in_turn(
     batch_size: int = BATCH_SIZE,
     line: Line | None = None,
 ) -> dict[str, Speed]:
-    """Classify the sample photos with several SavedModels, a batch each in turn.
+    """Classify the sample photos with several SavedModels, in rounds of a batch each.
 
     In turn, so that whatever else the machine does meanwhile slows all of them alike. There is a
     process for each environment; those whose turn it isn't wait.
 
     Args:
         forms: what to measure.
-        seconds: for each of them. At least one batch is always measured.
+        seconds: for each of them, on average; at least `ROUNDS` rounds, however long they take.
         batch_size: photos that are classified together.
         line: of progress, to go on with.
 
@@ -180,7 +208,7 @@ def in_turn(
     """
     environments = {tuple(sorted(form.environment.items())): form.environment for form in forms}
     totals = {form.name: Speed(0, (), 0.0) for form in forms}
-    unfinished, line, start = list(forms), line or Line(), time.monotonic()
+    line, start, measured, rounds = line or Line(), time.monotonic(), 0.0, 0
     line.show(f"the speed of each form: loading {len(forms)} …")
     with ExitStack() as stack:
         processes = {
@@ -191,18 +219,16 @@ def in_turn(
         }
         for process in processes.values():
             process.wait_until_loaded()  # all, or the first would be measured beside the last
-        while unfinished:
-            for form in list(unfinished):
-                process = processes[tuple(sorted(form.environment.items()))]
-                measured = sum(sum(total.batch_seconds) for total in totals.values())
+        while rounds < ROUNDS or measured < seconds * len(forms):
+            rounds += 1
+            for form in forms:
                 line.show(
-                    f"the speed of each form: {form.name}, measured "
+                    f"the speed of each form: round {rounds}, {form.name}, measured "
                     f"{measured:.0f} of {seconds * len(forms):.0f} s …"
                 )
-                took = process.ask(form.name)
-                total = totals[form.name] = totals[form.name] + took
-                if sum(total.batch_seconds) + took.batch_seconds[0] / 2 > seconds:  # nearest to it
-                    unfinished.remove(form)
+                took = processes[tuple(sorted(form.environment.items()))].ask(form.name)
+                totals[form.name] += took
+                measured += took.batch_seconds[0]
     line.show(f"the speed of {len(forms)} forms: measured in {time.monotonic() - start:.0f} s")
     line.end()
     return totals
@@ -269,7 +295,7 @@ def _classify_when_asked() -> None:
     batch = [samples[index % len(samples)] for index in range(task["batch_size"])]
     classify = {name: load_in_process(Path(path)) for name, path in task["paths"].items()}
     for run in classify.values():
-        run(batch[:2])  # grappler's rewriting and oneDNN's kernels belong to nobody's figure
+        run(batch)  # kernels and memory for this size of batch belong to nobody's figure
     for name in map(str.strip, sys.stdin):
         if not name:
             print("loaded", flush=True)

@@ -1,6 +1,7 @@
 """Break a service on purpose, under load, and write down what that cost whom.
 
-    with Drill(cluster, {"plain": PLAIN, "resilient": Resilience()}, rate_per_s=40) as drill:
+    rate = share_of_capacity(cluster)
+    with Drill(cluster, {"plain": PLAIN, "resilient": Resilience()}, rate_per_s=rate) as drill:
         drill.fault("kill -9 of a server", lambda: actions.kill(cluster, cluster.pods()[0]))
     drill.table()
 
@@ -10,7 +11,8 @@ several cells of a notebook it is started by `Drill(…).start()` and ended by `
 """
 
 from helpers.faults import actions
-from helpers.faults.drill import Drill, Fault, Moment, table
+from helpers.faults.drill import Drill, share_of_capacity
+from helpers.faults.fault import Fault, Moment, table
 from helpers.faults.wire import Wire
 
-__all__ = ["Drill", "Fault", "Moment", "Wire", "actions", "table"]
+__all__ = ["Drill", "Fault", "Moment", "Wire", "actions", "share_of_capacity", "table"]

@@ -6,11 +6,12 @@ import io
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import psutil
 from PIL import Image
 
 from helpers.client import Classifier
@@ -20,7 +21,8 @@ from helpers.errors import ClusterError, DeadlineError, ServerUnavailableError
 if TYPE_CHECKING:
     from helpers.clusters.kubernetes import KubernetesCluster
 
-_MOST_BOMBS = 10  # requests, until it is given up
+_MOST_BOMBS = 10  # requests at most
+_LOOK_S = 0.01  # between two looks at a server's memory
 _PERIOD_S = 1.0  # of a slowed replica's stopping and going on
 
 
@@ -116,6 +118,44 @@ def exhaust_memory(cluster: Cluster, pod: Pod) -> None:
                 classifier.classify([photo] * 8, timeout_s=30)
             except (ServerUnavailableError, DeadlineError):
                 return  # it was ended
+
+
+def memory_taken(cluster: Cluster, pod: Pod, action: Callable[[], Any]) -> int:
+    """How much more memory a replica's server holds at its highest while something is done.
+
+    Args:
+        cluster: where it runs.
+        pod: one of `cluster.pods()`.
+        action: what is done meanwhile; its errors pass.
+
+    Returns:
+        Bytes of resident memory; on `kubernetes` over the most that it had ever held before.
+
+    Raises:
+        ClusterError: it can't be asked.
+    """
+    before = most = _memory(cluster, pod)
+    with ThreadPoolExecutor(1) as pool:
+        doing = pool.submit(action)
+        while not wait([doing], timeout=_LOOK_S).done:
+            most = max(most, _memory(cluster, pod))
+        doing.result()
+    return max(most, _memory(cluster, pod)) - before
+
+
+def _memory(cluster: Cluster, pod: Pod) -> int:
+    if cluster.target == "kubernetes":
+        # The most that a process of this user has held, which in the pod is the server.
+        lines = inside(cluster, pod, "grep -h VmHWM /proc/[0-9]*/status 2>/dev/null; true")
+        return max((1024 * int(line.split()[1]) for line in lines.splitlines()), default=0)
+    try:
+        return int(psutil.Process(pod.pid).memory_info().rss)
+    except psutil.Error as error:
+        raise ClusterError(
+            f"the memory of {pod.name} can't be read",
+            cause=str(error),
+            next_step="See which replicas run: `pods()`.",
+        ) from error
 
 
 def inside(cluster: Cluster, pod: Pod, script: str) -> str:

@@ -1,18 +1,20 @@
-"""Certificates for a lesson, made by the `openssl` command: an authority, and what it signs."""
+"""Certificates for a lesson: an authority, what it signs, and the server's file that holds them.
+
+They are made by `trustme`, which issues throw-away certificates for tests. A real service's come
+from an authority that outlives it, such as cert-manager's.
+"""
 
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import datetime, timedelta, timezone
 
-from helpers.errors import SetupError
+import trustme
 
-_NAMES = "subjectAltName=DNS:inception,DNS:localhost,IP:127.0.0.1"
-_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 SERVER_NAME = "inception"  # what a server's certificate is for, whatever its address
+_NAMES = (SERVER_NAME, "localhost", "127.0.0.1")
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -26,63 +28,34 @@ class Pair:
 class Authority:
     """Signs certificates: whoever trusts it, trusts what it signed.
 
-    Its files stay in a folder of its own, as its private key does with any authority.
+    Its private key never leaves this object's memory.
 
     Args:
-        folder: where its files go.
         name: in its certificate.
-
-    Raises:
-        SetupError: there is no `openssl`, or it failed.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder, self._name = folder, name
-        folder.mkdir(parents=True, exist_ok=True)
-        self._openssl("req", "-x509", *_KEY, "-keyout", f"{name}.key", "-out", f"{name}.pem",
-                      "-days", "2", "-subj", f"/CN={name}")  # fmt: skip
+    def __init__(self, name: str) -> None:
+        self._authority = trustme.CA(organization_name=name)
 
     @property
     def certificate(self) -> bytes:
         """What those who trust it have of it."""
-        return (self._folder / f"{self._name}.pem").read_bytes()
+        return self._authority.cert_pem.bytes()
 
     def sign(self, name: str, *, expired: bool = False) -> Pair:
-        """A new key and a certificate for it, for a server or a client.
+        """A new key and a certificate for it, good for a day, for a server or a client.
 
         Args:
             name: in the certificate. A server's is good for `SERVER_NAME` and this machine.
-            expired: its time is over the moment it is made.
-
-        Raises:
-            SetupError: `openssl` failed.
+            expired: its time was over a minute ago.
         """
-        (self._folder / "names").write_text(_NAMES)
-        self._openssl("req", *_KEY, "-keyout", f"{name}.key", "-out", f"{name}.csr",
-                      "-subj", f"/CN={name}")  # fmt: skip
-        self._openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem",
-                      "-CA", f"{self._name}.pem", "-CAkey", f"{self._name}.key", "-CAcreateserial",
-                      "-extfile", "names", "-days", "0" if expired else "1")  # fmt: skip
-        key, certificate = (self._folder / f"{name}.{kind}" for kind in ("key", "pem"))
-        return Pair(key.read_bytes(), certificate.read_bytes())
-
-    def _openssl(self, *arguments: str) -> None:
-        if shutil.which("openssl") is None:
-            raise SetupError(
-                "certificates can't be made",
-                cause="there is no program openssl",
-                next_step="Install it: apt-get install openssl, or brew install openssl.",
-            )
-        command = ["openssl", *arguments]
-        done = subprocess.run(
-            command, cwd=self._folder, capture_output=True, text=True, check=False
+        now = datetime.now(timezone.utc)
+        until = now - timedelta(minutes=1) if expired else now + _DAY
+        issued = self._authority.issue_cert(
+            *_NAMES, common_name=name, not_before=now - _DAY, not_after=until
         )
-        if done.returncode:
-            raise SetupError(
-                f"`{' '.join(command[:3])} …` failed",
-                cause=done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "",
-                next_step="Is openssl 1.1.1 or later, and can the folder be written?",
-            )
+        chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
+        return Pair(issued.private_key_pem.bytes(), chain)
 
 
 def ssl_config(server: Pair, clients: bytes | None = None) -> str:

@@ -6,100 +6,45 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from helpers import photos
+from helpers import load, photos
 from helpers.client import Resilience
 from helpers.clusters import Cluster, Pods
 from helpers.errors import ClusterError, LoadError
+from helpers.faults.fault import Fault, Moment, table
 from helpers.load import traffic
 from helpers.load.traffic import Flow
 
 _LOOK_S = 0.25  # how often the replicas are looked at
 _CALM_S = 1.0  # of requests that are all answered in time: the fault is over for the clients
-_GLUE = "\u00a0"  # a space at which no line is broken
-SLOW_S = 1.0  # an answer after more than this counts as trouble, like one that is lost
+_CONCURRENCY = 16  # in flight, to find what the replicas can do
+_PATIENCE = 3  # a fault lasts this many times as long at most, to have its answers
+SLOW_S = 1.0  # an answer after more than this disturbs a client, as one that is lost does
 
 
-@dataclass(frozen=True)
-class Moment:
-    """The replicas at a moment.
+def share_of_capacity(
+    cluster: Cluster, *, share: float = 0.1, most_per_s: float = 25.0, seconds: float = 2.0
+) -> float:
+    """A rate for a client that leaves the replicas room: a share of what they can do just now.
 
-    Args:
-        at_s: on the drill's clock.
-        ready: how many are ready; None while the cluster can't be asked.
-        all: how many there are, ready or not.
-    """
-
-    at_s: float
-    ready: int | None
-    all: int
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What was broken, and what it cost.
+    Measuring it, in a closed loop, also warms them up.
 
     Args:
-        name: in a few words.
-        setting: what made it cost so much, or so little.
-        began_s: when it began, on the drill's clock.
-        ended_s: when it was over for all clients and replicas.
-        requests: sent meanwhile, by client.
-        lost: those without an answer, by client.
-        p99_ms: of the answered ones, by client.
-        trouble_s: seconds from the beginning until the last lost or slow request ended, by client.
-        ready_s: seconds until all replicas were ready again; 0: they were all the time.
-        why: the codes of the lost requests.
+        cluster: with replicas that are ready.
+        share: of their throughput.
+        most_per_s: more isn't needed to see a fault, in requests a second.
+        seconds: to measure, after one that isn't counted.
     """
-
-    name: str
-    setting: str
-    began_s: float
-    ended_s: float
-    requests: Mapping[str, int]
-    lost: Mapping[str, int]
-    p99_ms: Mapping[str, float | None]
-    trouble_s: Mapping[str, float]
-    ready_s: float
-    why: Mapping[str, int] = field(default_factory=dict)
-
-    def rows(self) -> list[dict[str, str]]:
-        """Columns by title, a row for each client; what is true of all stands in the first."""
-        shared = {
-            "all replicas back": f"{self.ready_s:.1f} s" if self.ready_s else "never gone",
-            "what made it so": self.setting,
-        }
-        return [
-            {
-                "fault": self.name if number == 0 else "",
-                "client": client,
-                "lost": f"{lost} of {self.requests[client]}".replace(" ", _GLUE),
-                "trouble": f"{self.trouble_s[client]:.1f} s",
-                **(shared if number == 0 else dict.fromkeys(shared, "")),
-            }
-            for number, (client, lost) in enumerate(self.lost.items())
-        ]
-
-    def __repr__(self) -> str:
-        return str(table([self]).to_string())
-
-    def _repr_html_(self) -> str:
-        import pandas as pd
-
-        with pd.option_context("display.max_colwidth", None):
-            return str(table([self])._repr_html_())
-
-
-def table(faults: Sequence[Fault]) -> Any:
-    """The faults as a data frame, a row for each of their clients."""
-    import pandas as pd
-
-    titles = ["fault", "client", "lost", "trouble", "all replicas back", "what made it so"]
-    frame = pd.DataFrame([row for fault in faults for row in fault.rows()], columns=titles)
-    return frame.set_index("fault").rename_axis(None)
+    peak = load.closed_loop(
+        cluster.addresses(),
+        photos.samples(),
+        concurrency=_CONCURRENCY,
+        duration_s=seconds,
+        warmup_s=1.0,
+    )
+    return min(most_per_s, share * peak.summary().throughput_per_s)
 
 
 class Drill:
@@ -114,7 +59,7 @@ class Drill:
     Args:
         cluster: with replicas that are ready.
         clients: how each meets faults, by name.
-        rate_per_s: requests a second of each client, at even distances.
+        rate_per_s: requests per second of each client, evenly spaced.
         pictures: what they send; None: the sample photos.
         addresses: instead of the cluster's own: of proxies, say.
     """
@@ -197,8 +142,9 @@ class Drill:
         name: str,
         action: Callable[[], Any] | AbstractContextManager[Any],
         *,
-        setting: str = "",
+        saved_by: Mapping[str, str] | None = None,
         lasts_s: float = 0.0,
+        answers: int = 0,
         undo: Callable[[], Any] | None = None,
         noticed: bool = False,
         timeout_s: float = 120.0,
@@ -208,9 +154,11 @@ class Drill:
         Args:
             name: in a few words.
             action: what breaks it. What breaks it for as long as it is entered is left again.
-            setting: what makes it cost so much, or so little.
+            saved_by: what saves a client from it, by client.
             lasts_s: seconds of requests until it is undone.
-            undo: mends what doesn't mend itself, also if `action` fails half-way.
+            answers: that each client has to have had before it is undone, unless that takes three
+                times `lasts_s`.
+            undo: puts right what doesn't recover by itself, also if `action` fails half-way.
             noticed: a replica has to go, or be unready, before it can be well again.
             timeout_s: seconds until it is given up.
 
@@ -225,13 +173,21 @@ class Drill:
                 broken.enter_context(action)
             else:
                 action()
-            self._until(lambda: self.now_s >= began_s + lasts_s, "", lasts_s + 60)
+            latest_s = began_s + _PATIENCE * lasts_s
+            self._until(
+                lambda: (
+                    self.now_s >= began_s + lasts_s
+                    and (self._answers(began_s) >= answers or self.now_s >= latest_s)
+                ),
+                name,
+                _PATIENCE * lasts_s + 60,
+            )
         if noticed:
             self._until(lambda: self._went_after(began_s), f"{name}: nothing noticed it", timeout_s)
-        mended_s = self.now_s
+        undone_s = self.now_s
         # The clients have to have seen it: what is due from now on decides.
-        self._until(lambda: self._is_well(max(mended_s, began_s + _CALM_S)), name, timeout_s)
-        return self._note(name, setting, began_s)
+        self._until(lambda: self._is_well(max(undone_s, began_s + _CALM_S)), name, timeout_s)
+        return self._note(name, saved_by or {}, began_s)
 
     def calm(self, seconds: float = _CALM_S) -> None:
         """Waits until the requests of so many seconds were answered, all in time."""
@@ -239,10 +195,10 @@ class Drill:
         self._until(lambda: self._is_well(since_s, seconds), "the beginning", 60)
 
     def table(self) -> Any:
-        """What was broken, a row each."""
+        """What was broken: a row for each fault."""
         return table(self.faults)
 
-    def _note(self, name: str, setting: str, began_s: float) -> Fault:
+    def _note(self, name: str, saved_by: Mapping[str, str], began_s: float) -> Fault:
         ended_s, flows = self.now_s, self.flows
         meanwhile = {client: flow.between(began_s, ended_s) for client, flow in flows.items()}
         down = [m.at_s for m in self.moments if m.at_s >= began_s and m.ready != self._wanted]
@@ -250,21 +206,26 @@ class Drill:
         for flow in meanwhile.values():
             for code, count in flow.failures.items():
                 why[code] = why.get(code, 0) + count
-        ends = {client: flow.trouble_until_s(SLOW_S) for client, flow in meanwhile.items()}
+        ends = {client: flow.disturbed_until_s(SLOW_S) for client, flow in meanwhile.items()}
         fault = Fault(
             name=name,
-            setting=setting,
+            saved_by=saved_by,
             began_s=began_s,
             ended_s=ended_s,
             requests={client: flow.requests for client, flow in meanwhile.items()},
             lost={client: flow.lost for client, flow in meanwhile.items()},
-            p99_ms={client: flow.p99_ms for client, flow in meanwhile.items()},
-            trouble_s={c: max(end - began_s, 0.0) if end else 0.0 for c, end in ends.items()},
+            p90_ms={client: flow.quantile_ms(0.9) for client, flow in meanwhile.items()},
+            disturbed_s={c: max(end - began_s, 0.0) if end else 0.0 for c, end in ends.items()},
             ready_s=max(down) - began_s + _LOOK_S if down else 0.0,
+            unready_s=min(down) - began_s if down else None,
             why=why,
         )
         self.faults.append(fault)
         return fault
+
+    def _answers(self, since_s: float) -> int:
+        """How many requests that were due since then have ended, of the client with the fewest."""
+        return min(flow.between(since_s, self.now_s).requests for flow in self.flows.values())
 
     def _went_after(self, began_s: float) -> bool:
         return any(m.at_s >= began_s and m.ready != self._wanted for m in self.moments)
@@ -306,13 +267,15 @@ class Drill:
             except ClusterError:
                 self.moments.append(Moment(at_s, None, 0))
                 continue
-            self.moments.append(Moment(at_s, sum(pod.ready for pod in pods), len(pods)))
+            ready, restarts = sum(p.ready for p in pods), sum(p.restarts for p in pods)
+            self.moments.append(Moment(at_s, ready, len(pods), restarts))
             known = self._tell(pods, known)
 
     def _tell(self, pods: Pods, known: list[str]) -> list[str]:
         """Gives the clients that balance by themselves the addresses that there are now.
 
-        All that aren't going, ready or not: which of them to ask, health checks tell the client.
+        All that aren't going, ready or not. gRPC's resolver asks DNS again only when a connection
+        breaks, so a client that is connected doesn't learn that a replica is no longer ready.
         """
         there = sorted(p.address for p in pods if p.address and p.status != "Terminating")
         if there == known or not there or self._addresses is not None:

@@ -6,10 +6,19 @@ package in a kernel makes `%%cluster` and `%%engine` known there (see `recording
 
 from helpers.lab import recordings
 from helpers.lab.claims import claim
-from helpers.lab.files import show_file, tree
+from helpers.lab.files import show_diff, show_file, tree
 from helpers.lab.publishing import headline, publish
 from helpers.lab.waiting import track, wait_until
 
-__all__ = ["claim", "headline", "publish", "show_file", "track", "tree", "wait_until"]
+__all__ = [
+    "claim",
+    "headline",
+    "publish",
+    "show_diff",
+    "show_file",
+    "track",
+    "tree",
+    "wait_until",
+]
 
 recordings.register()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 from IPython.display import Markdown
@@ -26,23 +27,50 @@ def show_file(path: str | Path, *, lines: tuple[int, int] | None = None) -> Mark
     Raises:
         NotebookError: there is no such file.
     """
+    file, text = _read(path)
+    if lines is not None:
+        text = text[lines[0] - 1 : lines[1]]
+    language = _LANGUAGES.get(file.suffix) or _LANGUAGES_BY_NAME.get(file.name, "text")
+    return _listing(f"**`{_name(file)}`**", language, text)
+
+
+def show_diff(before: str | Path, after: str | Path, *, around: int = 1) -> Markdown:
+    """What a second file has that the first hasn't (`+`), and the reverse (`-`).
+
+    Args:
+        before: a file of the repository, from its root.
+        after: the one that is compared with it.
+        around: lines that both have, shown above and below each difference.
+
+    Raises:
+        NotebookError: one of them isn't there.
+    """
+    (old, old_text), (new, new_text) = _read(before), _read(after)
+    changed = list(difflib.unified_diff(old_text, new_text, n=around, lineterm=""))[2:]
+    # Where in the files a difference is, nobody needs here: a blank line parts two of them.
+    body = ["" if line.startswith("@@") else line for line in changed]
+    return _listing(f"**`{_name(old)}` → `{_name(new)}`**", "diff", body[1:])
+
+
+def _read(path: str | Path) -> tuple[Path, list[str]]:
     file = settings.ROOT / path
     try:
-        text = file.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        return file, file.read_text(encoding="utf-8").rstrip("\n").split("\n")
     except OSError as error:
         raise NotebookError(
             f"{file} can't be shown", cause=str(error), next_step="Check the path."
         ) from error
-    name = file.relative_to(settings.ROOT) if file.is_relative_to(settings.ROOT) else file
-    if lines is not None:
-        text = text[lines[0] - 1 : lines[1]]
-    language = _LANGUAGES.get(file.suffix) or _LANGUAGES_BY_NAME.get(file.name, "text")
-    fence = "`" * 4
-    body = "\n".join(text)
-    return Markdown(
-        f"**`{name.as_posix() if isinstance(name, Path) else name}`**\n\n"
-        f"{fence}{language}\n{body}\n{fence}"
-    )
+
+
+def _name(file: Path) -> str:
+    """As messages and titles have it: from the repository's root where it is inside."""
+    inside = file.is_relative_to(settings.ROOT)
+    return (file.relative_to(settings.ROOT) if inside else file).as_posix()
+
+
+def _listing(title: str, language: str, lines: list[str]) -> Markdown:
+    fence, body = "`" * 4, "\n".join(lines)
+    return Markdown(f"{title}\n\n{fence}{language}\n{body}\n{fence}")
 
 
 def tree(folder: str | Path) -> Markdown:

@@ -31,6 +31,8 @@ from helpers.machine import GIB, usable_cores, version
 from helpers.machine.processor import processor_class
 
 OK, MISSING, WARNING = "OK", "missing", "warning"
+# Dark on light in either theme, since no colour stands out enough from both grounds.
+_FINE, _NOT_FINE = "color: #0a5c3b; background: #e2f4ea", "color: #7a4100; background: #fbeed9"
 TARGETS = ("local", "kubernetes")
 LIMIT_S = 2.0  # for one check
 _ENGINES = ("docker", "podman", "nerdctl")
@@ -131,18 +133,16 @@ class Table:
     checks: tuple[Check, ...]
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name}</th>" for name in ("", "", "found", "needed for", "what to do"))
-        marks = {OK: ("✓", "#0a7d4f"), MISSING: ("○", "#b3541e"), WARNING: ("!", "#9a6700")}
-        rows = []
+        left, names = 'style="text-align: left"', ("", "", "found", "needed for", "what to do")
+        head = "".join(f'<th scope="col" {left}>{name}</th>' for name in names)
+        marks, rows = {OK: "✓", MISSING: "○", WARNING: "!"}, []
         for check in self.checks:
-            mark, colour = marks[check.status]
-            cells = (check.name, check.found, check.needed_for, check.what_to_do)
-            rows.append(
-                f'<tr><td class="status {check.status.lower()}" style="color: {colour}; '
-                f'text-align: left; white-space: nowrap"><b>{mark} {check.status}</b></td>'
-                + "".join(f'<td style="text-align: left">{escape(cell)}</td>' for cell in cells)
-                + "</tr>"
-            )
+            style = _FINE if check.status == OK else _NOT_FINE
+            word = f"{marks[check.status]}&nbsp;{check.status}"
+            texts = (check.name, check.found, check.needed_for, check.what_to_do)
+            cells = "".join(f"<td {left}>{escape(text)}</td>" for text in texts)
+            kind = check.status.lower()
+            rows.append(f'<tr><td class="status {kind}" {left}><b style="{style}">{word}</b></td>{cells}</tr>')
         body = "".join(rows)
         return f'<table class="checks"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ import numpy.typing as npt
 
 from helpers import settings, stats
 from helpers.client import protos
+from helpers.closing import scratch
 from helpers.errors import LoadError, ServerUnavailableError
 from helpers.load.child_output import ChildOutput
 from helpers.load.run import Generator, Run
@@ -63,7 +63,7 @@ def execute(plan: Plan) -> Run:
         ServerUnavailableError: no connection could be made.
         LoadError: a generator failed or hung.
     """
-    with TemporaryDirectory(prefix="load-") as folder, ExitStack() as stack:
+    with scratch("load") as folder, ExitStack() as stack:
         children = [
             stack.enter_context(_Child(plan, i, Path(folder)))
             for i in range(plan.settings["processes"])

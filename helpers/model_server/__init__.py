@@ -10,7 +10,8 @@ messages and metrics. Read it in this order:
     batching    requests of all connections become batches
     loading     from a directory to a model with its queues
     sources     which versions should be served; version: one of them, and its states
-    models      how they come, change and go
+    lifecycle   how a version comes and goes; memory: what is freed goes back to the system
+    models      which versions there are, and which are wanted
     warmup      requests recorded with a model, run before it serves
     inference   Predict, Classify, Regress, MultiInference, metadata and status, with examples
     grpc_api    ... over gRPC
@@ -18,6 +19,7 @@ messages and metrics. Read it in this order:
                 make a request of it, json_answers writes the answer
     profiler    what TensorFlow was doing, for TensorBoard
     metrics     what happened, under the original's names
+    listening   ports, socket and certificates, looked at before anything is loaded
     server      start, serve, drain, stop
 
 It imports nothing else of `helpers`.

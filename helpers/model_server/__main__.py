@@ -7,7 +7,7 @@ import os
 import sys
 import types
 
-from helpers.model_server import flags
+from helpers.model_server import flags, memory
 
 
 def _skip_tensorflows_python_api() -> None:
@@ -30,6 +30,7 @@ def _skip_tensorflows_python_api() -> None:
 def main() -> int:
     """Parse the flags, then load TensorFlow's runtime and serve. Returns the exit status."""
     options = flags.parse(sys.argv[1:])
+    memory.prepare()
     _skip_tensorflows_python_api()
     from helpers.model_server import server  # only now: it takes a second
 

@@ -255,6 +255,8 @@ class Scheduler:
         while (taken := self._take()) is not None:
             queue, batch = taken
             queue._process(batch)
+            # An idle thread would keep the last batch, and the version that it ran on, in memory.
+            del taken, queue, batch
 
     def _take(self) -> tuple[Queue, _Batch] | None:
         with self.lock:
@@ -268,7 +270,8 @@ class Scheduler:
                         self._next = index + 1
                         return queue, queue._batches.popleft()
                     soonest = min(soonest, ready_at)
-                self.changed.wait(None if soonest == FOREVER else soonest - now)
+                # A timeout of 2**63 microseconds is allowed, and is more than a lock can wait.
+                self.changed.wait(min(soonest - now, threading.TIMEOUT_MAX))
         return None
 
 

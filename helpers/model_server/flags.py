@@ -18,22 +18,32 @@ from typing import Any
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _flag(default: Any, help: str, *, no_effect: str = "") -> Any:
-    return dataclasses.field(default=default, metadata={"help": help, "no_effect": no_effect})
+_INT32 = 2**31 - 1
+
+
+def _flag(
+    default: Any, help: str, *, no_effect: str = "", least: int = 0, most: int = _INT32
+) -> Any:
+    metadata = {"help": help, "no_effect": no_effect, "least": least, "most": most}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
 class Flags:
-    """One field a flag. `no_effect` says why a flag is accepted and then does nothing."""
+    """One field a flag. `no_effect` says why a flag is accepted and then does nothing; a number
+    is between `least` and `most`.
+    """
 
     # Where it listens.
-    port: int = _flag(8500, "TCP port of gRPC; 0: no TCP")
+    port: int = _flag(8500, "TCP port of gRPC; 0: no TCP", most=65535)
     grpc_socket_path: str = _flag("", "UNIX socket of gRPC, beside or instead of the port")
-    rest_api_port: int = _flag(0, "TCP port of REST and metrics; 0: neither")
+    rest_api_port: int = _flag(0, "TCP port of REST and metrics; 0: neither", most=65535)
     rest_api_num_threads: int = _flag(
         4 * CPUS, "threads of REST", no_effect="one event loop serves REST"
     )
-    rest_api_timeout_in_ms: int = _flag(30_000, "milliseconds that a REST request may take")
+    rest_api_timeout_in_ms: int = _flag(
+        30_000, "milliseconds that a REST request may take; 0 or less: no limit", least=-_INT32
+    )
     rest_api_enable_cors_support: bool = _flag(False, "answer browsers of other origins")
     grpc_channel_arguments: str = _flag("", "comma-separated list of name=value")
     grpc_max_threads: int = _flag(4 * CPUS, "requests that run at once where batching is off")
@@ -47,17 +57,23 @@ class Flags:
     model_name: str = _flag("default", "name of the one model")
     model_base_path: str = _flag("", "its directory, which holds a directory a version")
     model_config_file: str = _flag("", "text ModelServerConfig: many models, overrides the above")
-    model_config_file_poll_wait_seconds: int = _flag(0, "seconds between readings; 0: once")
+    model_config_file_poll_wait_seconds: int = _flag(
+        0, "seconds between readings; 0 or less: once", least=-_INT32
+    )
     allow_version_labels_for_unavailable_models: bool = _flag(
         False, "a new label may point to a version that isn't loaded yet"
     )
-    file_system_poll_wait_seconds: int = _flag(1, "seconds between looks for versions; 0: once")
+    file_system_poll_wait_seconds: int = _flag(
+        1, "seconds between looks for versions; 0 or less: once", least=-_INT32
+    )
     num_load_threads: int = _flag(0, "versions that load at once after the start; 0: one")
     num_unload_threads: int = _flag(
         0, "threads that unload", no_effect="versions are unloaded as they fall idle"
     )
-    max_num_load_retries: int = _flag(5, "further attempts to load a version")
-    load_retry_interval_micros: int = _flag(60_000_000, "microseconds between attempts")
+    max_num_load_retries: int = _flag(5, "further attempts to load a version", least=-_INT32)
+    load_retry_interval_micros: int = _flag(
+        60_000_000, "microseconds between attempts; 0 or less: none", least=-(2**63), most=2**63 - 1
+    )
     flush_filesystem_caches: bool = _flag(
         True, "drop a loaded file's pages", no_effect="the system keeps its cache"
     )
@@ -80,9 +96,15 @@ class Flags:
     enable_per_model_batching_parameters: bool = _flag(
         False, "read a version's batching_params.pbtxt"
     )
-    tensorflow_session_parallelism: int = _flag(0, "threads, intra- and inter-op; 0: automatic")
-    tensorflow_intra_op_parallelism: int = _flag(0, "threads within an operation; 0: automatic")
-    tensorflow_inter_op_parallelism: int = _flag(0, "operations at once; 0: automatic")
+    tensorflow_session_parallelism: int = _flag(
+        0, "threads, intra- and inter-op; 0: automatic", least=-_INT32
+    )
+    tensorflow_intra_op_parallelism: int = _flag(
+        0, "threads within an operation; 0: automatic", least=-_INT32
+    )
+    tensorflow_inter_op_parallelism: int = _flag(
+        0, "operations at once; 0: automatic; less: in the caller's thread", least=-_INT32
+    )
     tensorflow_session_config_file: str = _flag("", "text ConfigProto")
     platform_config_file: str = _flag(
         "", "text PlatformConfigMap", no_effect="set --tensorflow_session_config_file"
@@ -115,6 +137,19 @@ def _boolean(text: str) -> bool:
     return text.lower() in ("true", "1")
 
 
+def _between(kind: type[int] | type[float], least: float, most: float) -> Any:
+    """A parser of numbers of a kind between two bounds."""
+
+    def parse(text: str) -> float:
+        number = kind(text)
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"{text} isn't between {least} and {most}")
+        return number
+
+    parse.__name__ = kind.__name__  # argparse says "invalid int value"
+    return parse
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
         sys.stderr.write(
@@ -134,7 +169,11 @@ def parse(arguments: Sequence[str]) -> Flags:
                      description="Serves SavedModels as tensorflow_model_server does.")  # fmt: skip
     fields = dataclasses.fields(Flags)
     for field in fields:
-        kind: Any = {"int": int, "str": str, "bool": _boolean, "float": float}[str(field.type)]
+        bounds = field.metadata["least"], field.metadata["most"]
+        kind: Any = {
+            "int": _between(int, *bounds), "float": _between(float, *bounds),
+            "str": str, "bool": _boolean,
+        }[str(field.type)]  # fmt: skip
         switch: Any = {"nargs": "?", "const": True} if kind is _boolean else {}
         note = " [no effect]" if field.metadata["no_effect"] else ""
         parser.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,7 +23,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2,
 )
 
-from helpers.model_server import config, profiler
+from helpers.model_server import profiler
 from helpers.model_server.batching import FOREVER
 from helpers.model_server.flags import Flags
 from helpers.model_server.inference import Call, Inference
@@ -32,7 +33,22 @@ from helpers.model_server.status import Code, StatusError, from_exception, inval
 log = logging.getLogger("model_server")
 PREDICTION_SERVICE = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"]
 MODEL_SERVICE = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
-_LARGEST_MESSAGE = 2**31 - 1  # bytes, both ways, as the original
+_LARGEST = 2**31 - 1  # of an int in gRPC's core
+# What today's core limits by default and the original's doesn't. A server that is behind answers
+# late, or by its queue's rule; it never cancels what it was sent.
+_NO_LIMITS = {
+    "grpc.max_receive_message_length": _LARGEST,  # bytes; the original sets both
+    "grpc.max_send_message_length": _LARGEST,
+    # Calls that wait for the event loop: some are cancelled from 1,000 on, all from 3,000 on ...
+    "grpc.server.max_pending_requests": _LARGEST,
+    "grpc.server.max_pending_requests_hard_limit": _LARGEST,
+    # ... and each after 30 s.
+    "grpc.server_max_unrequested_time_in_server": _LARGEST,
+    # A client that is stopped for a minute and answers no PING or SETTINGS keeps its connection.
+    "grpc.http2.ping_timeout_ms": _LARGEST,
+    "grpc.http2.settings_timeout": _LARGEST,
+    "grpc.so_reuseport": 0,  # a second server on this port fails instead of sharing it
+}
 _COUNTED = ("Predict", "Classify", "Regress")  # by the original, in its metrics
 
 Serve = Callable[[Any, Call], Awaitable[Any]]
@@ -49,14 +65,8 @@ def build(
     Raises:
         StatusError: `--grpc_channel_arguments` is malformed.
     """
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
-            ("grpc.max_send_message_length", _LARGEST_MESSAGE),
-            ("grpc.so_reuseport", 0),  # a second server on this port fails instead of sharing it
-            *_channel_arguments(flags.grpc_channel_arguments),
-        ]
-    )
+    options = _NO_LIMITS | _channel_arguments(flags.grpc_channel_arguments)
+    server = grpc.aio.server(options=list(options.items()))
 
     async def metadata(request: Any, _: Call) -> Any:
         return inference.metadata(request)
@@ -138,7 +148,7 @@ def _handler(method: Any, serve: Serve) -> Any:
     async def handle(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         begun = time.monotonic()
         remaining = context.time_remaining()
-        call = Call(name, deadline=begun + remaining if remaining else FOREVER)
+        call = Call(name, deadline=FOREVER if remaining is None else begun + remaining)
         failure: StatusError | None = None
         try:
             response: bytes = (await serve(request_class.FromString(raw), call)).SerializeToString()
@@ -162,28 +172,13 @@ def _handler(method: Any, serve: Serve) -> Any:
     return handle
 
 
-def _channel_arguments(text: str) -> list[tuple[str, int | str]]:
-    arguments: list[tuple[str, int | str]] = []
+def _channel_arguments(text: str) -> dict[str, int | str]:
+    arguments: dict[str, int | str] = {}
     for item in filter(None, text.split(",")):
         key, equals, value = item.partition("=")
         if not equals:
             raise invalid(f"--grpc_channel_arguments: {item!r} is not of the form name=value")
-        number = value.lstrip("-").isdigit()
-        arguments.append((key.strip(), int(value) if number else value))
+        number = re.fullmatch("-?[0-9]{1,10}", value) and abs(int(value)) <= _LARGEST
+        # What is no int32 goes to the core as text, as in the original; the core logs it.
+        arguments[key.strip()] = int(value) if number else value
     return arguments
-
-
-def credentials(flags: Flags) -> grpc.ServerCredentials | None:
-    """TLS by `--ssl_config_file`; None: no TLS.
-
-    Raises:
-        StatusError: the file can't be read.
-    """
-    if not flags.ssl_config_file:
-        return None
-    ssl = config.ssl(flags.ssl_config_file)
-    return grpc.ssl_server_credentials(
-        [(ssl.server_key.encode(), ssl.server_cert.encode())],
-        root_certificates=ssl.custom_ca.encode() or None,
-        require_client_auth=ssl.client_verify,
-    )

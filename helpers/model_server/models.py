@@ -12,30 +12,29 @@ the look at the file system run in threads.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from tensorflow_serving.apis import model_pb2
 from tensorflow_serving.config import model_server_config_pb2 as config_pb2
 
 from helpers.model_server import sources
-from helpers.model_server.flags import CPUS, Flags
+from helpers.model_server.flags import Flags
+from helpers.model_server.lifecycle import Lifecycle
 from helpers.model_server.loading import Loader, Model
 from helpers.model_server.status import (
     Code,
     StatusError,
     failed_precondition,
-    from_exception,
     invalid,
     not_found,
 )
 from helpers.model_server.version import State, Version
 
 log = logging.getLogger("model_server")
-_LOOK_S = 0.1  # between looks at whether a version that is awaited has failed for the first time
+_LOOK_S = 0.05  # between looks at whether what is awaited has come
 
 
 class Models:
@@ -49,15 +48,14 @@ class Models:
     def __init__(
         self, flags: Flags, loader: Loader, warm_up: Callable[[Model], Awaitable[None]]
     ) -> None:
-        self._flags, self._loader, self._warm_up = flags, loader, warm_up
+        self._flags = flags
+        self._lifecycle = Lifecycle(flags, loader, warm_up)
         self._configs: dict[str, config_pb2.ModelConfig] = {}
         self._versions: dict[str, dict[int, Version]] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._said: dict[str, str] = {}  # the last message a model, so that polling says it once
-        self._threads = concurrent.futures.ThreadPoolExecutor(4 * CPUS, "load")
-        self._at_once = asyncio.Semaphore(4 * CPUS)
         self._poller: asyncio.Task[None] | None = None
-        self._lock = asyncio.Lock()  # one reload at a time
+        self._served: set[str] = set()  # models of which a version has been available
 
     # --- What is asked -------------------------------------------------------------------
 
@@ -117,62 +115,102 @@ class Models:
         return [known[n] for n in sorted(known, reverse=True) if number in (None, n)]
 
     def all_available(self) -> bool:
-        """Whether every configured model has a version that answers."""
-        return all(self._available(name) for name in self._configs)
+        """Whether every configured model that has answered still does, and one of them has.
+
+        A model that is new and isn't there yet takes nothing away from the others.
+        """
+        served = [name for name in self._configs if name in self._served]
+        return all(map(self._available, served)) and bool(served or not self._configs)
 
     # --- What is configured ---------------------------------------------------------------
 
     async def start(self, config: config_pb2.ModelServerConfig) -> None:
         """Load the first versions; returns when every model has one.
 
-        Waits for as long as a model has no version at all, as the original does.
+        Waits for as long as a model has no version at all, as the original does; what `apply`
+        brings meanwhile counts.
 
         Raises:
             StatusError: the configuration is invalid, or a model could not be loaded.
         """
-        await self.reload(config)
-        self._at_once = asyncio.Semaphore(self._flags.num_load_threads or 1)
+        await self.apply(config)
         if self._flags.file_system_poll_wait_seconds > 0:
             self._poller = asyncio.create_task(self._poll_forever())
+        while True:
+            awaited = self._configs
+            await self._wait_until_available(awaited)
+            if self._configs.keys() == awaited.keys():
+                break
+        self.set_labels()
+        self._lifecycle.started()
 
     async def reload(self, config: config_pb2.ModelServerConfig) -> None:
-        """Replace the list of models: new ones are loaded, omitted ones unloaded, labels moved.
+        """Replace the list of models, wait for those that are new, and move the labels.
 
         Raises:
             StatusError: the configuration is invalid, and the old one stays; or a new model could
-                not be loaded, or a label points to a version that isn't available.
+                not be loaded, or a label points to a version that isn't available; or yet another
+                configuration came meanwhile.
+        """
+        added = await self.apply(config)
+        await self._wait_until_available(added)
+        if dropped := ", ".join(name for name in added if name not in self._configs):
+            raise StatusError(
+                Code.ABORTED, f"A newer configuration, without {dropped}, has replaced this one"
+            )
+        self.set_labels()
+
+    async def apply(self, config: config_pb2.ModelServerConfig) -> list[str]:
+        """Replace the list of models: new ones begin to load, omitted ones are unloaded.
+
+        Returns:
+            The names of the new ones. It doesn't wait for them, so that a base path that isn't
+            there never stands in the way of the next configuration.
+
+        Raises:
+            StatusError: the configuration is invalid, and the old one stays.
         """
         if config.WhichOneof("config") is None:
             log.info("Taking no action for empty config.")
-            return
-        async with self._lock:
-            configs = sources.validated(config, self._configs)
-            added = [name for name in configs if name not in self._configs]
-            self._configs = configs
-            await self._poll()
-            await self._wait_until_available(added)
-            self._set_labels()
+            return []
+        configs = sources.validated(config, self._configs)
+        added = [name for name in configs if name not in self._configs]
+        self._configs = configs
+        self._served &= configs.keys()
+        await self._poll()
+        return added
 
-    async def _wait_until_available(self, names: list[str]) -> None:
-        while any(not self._versions.get(name) for name in names):
-            if not self._flags.file_system_poll_wait_seconds:
-                raise not_found("; ".join(self._said.values()))
-            await asyncio.sleep(self._flags.file_system_poll_wait_seconds)
-            await self._poll()
-        failed: list[Version] = []
-        for name in names:
-            tasks = [v.task for v in self._versions[name].values() if v.task is not None]
-            while tasks and self._lacks_something(name):
-                _, pending = await asyncio.wait(
-                    tasks, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED
-                )
-                tasks = list(pending)
-            if not self._available(name):
-                failed += self._versions[name].values()
+    async def _wait_until_available(self, names: Collection[str]) -> None:
+        """Until each has what it lacks or can't have it; what is no longer configured is let go."""
+        while any(self._may_still_come(name) for name in names):
+            await asyncio.sleep(_LOOK_S)
+        failed = [
+            version
+            for name in names
+            if name in self._configs and not self._available(name)
+            for version in self._wanted(name)
+        ]
         if failed:
             listed = ", ".join(f"{{Servable: {v} due to error: {v.error}}}" for v in failed)
             text = f"{len(failed)} servable(s) did not become available: {{{listed}}}"
             raise StatusError(Code.UNKNOWN, text)
+
+    def _may_still_come(self, name: str) -> bool:
+        """Whether a model lacks something that is loading, or that may yet be found.
+
+        Raises:
+            StatusError: NOT_FOUND, there is no version and nobody looks for one again.
+        """
+        if name not in self._configs:
+            return False
+        wanted = self._wanted(name)
+        if not wanted and self._poller is None:
+            raise not_found("; ".join(filter(None, self._said.values())))
+        loading = any(version.state in (State.START, State.LOADING) for version in wanted)
+        return not wanted or (loading and self._lacks_something(name))
+
+    def _wanted(self, name: str) -> list[Version]:
+        return [version for version in self._versions.get(name, {}).values() if version.wanted]
 
     def _lacks_something(self, name: str) -> bool:
         """Whether it has no version yet, or one that a label names has still to be loaded.
@@ -183,12 +221,17 @@ class Models:
         coming = {n for n, version in self._versions[name].items() if version.error is None}
         return not available or bool(coming.intersection(labels.values()) - available.keys())
 
-    def _set_labels(self) -> None:
+    def set_labels(self) -> None:
+        """Give the labels of the configuration to their versions, all or none.
+
+        Raises:
+            StatusError: FAILED_PRECONDITION, a version isn't available. Ask again later.
+        """
         labels: dict[str, dict[str, int]] = {}
         for name, config in self._configs.items():
             for label, number in config.version_labels.items():
-                new = label not in self._labels.get(name, {})
-                allowed = new and self._flags.allow_version_labels_for_unavailable_models
+                moved = self._labels.get(name, {}).get(label, number) != number
+                allowed = not moved and self._flags.allow_version_labels_for_unavailable_models
                 if number not in self._available(name) and not allowed:
                     raise failed_precondition(
                         f"Request to assign label to version {number} of model {name}, which is "
@@ -210,7 +253,11 @@ class Models:
     async def _poll(self) -> None:
         loop = asyncio.get_running_loop()
         for name, config in dict(self._configs).items():
-            found, problem = await loop.run_in_executor(self._threads, sources.look, config)
+            found, problem = await loop.run_in_executor(
+                self._lifecycle.threads, sources.look, config
+            )
+            if self._configs.get(name) is not config:
+                continue  # it was replaced meanwhile, and its successor looks for itself
             if problem and self._said.get(name) != problem:
                 log.warning(problem)
             self._said[name] = problem
@@ -231,46 +278,15 @@ class Models:
             if known is None or (not known.wanted and known.state == State.END):
                 versions[number] = version = Version(name, number, path)
                 version.task = asyncio.create_task(self._bring_up(version))
+            elif known.state == State.AVAILABLE:
+                known.wanted = True  # what should have followed it has gone again
         self._retire(name)
 
     async def _bring_up(self, version: Version) -> None:
-        """Load a version, with retries, and warm it up."""
-        try:
-            for attempt in range(self._flags.max_num_load_retries + 1):
-                if attempt:
-                    await asyncio.sleep(self._flags.load_retry_interval_micros / 1e6)
-                async with self._at_once:
-                    version.state = State.LOADING
-                    try:
-                        version.model = await self._load(version)
-                    except Exception as error:
-                        version.error = from_exception(error)
-                        log.error("Loading servable: %s failed: %s", version, version.error)
-                    else:
-                        version.state, version.error = State.AVAILABLE, None
-                        log.info("Successfully loaded servable version %s", version)
-                        break
-        finally:
-            version.task = None
-            if version.model is None:
-                version.state = State.END
+        await self._lifecycle.bring_up(version)
+        if version.state == State.AVAILABLE:
+            self._served.add(version.name)
         self._retire(version.name)
-
-    async def _load(self, version: Version) -> Model:
-        loading = asyncio.get_running_loop().run_in_executor(
-            self._threads, self._loader.load, version.name, version.number, version.path
-        )
-        try:
-            model = await asyncio.shield(loading)
-        except asyncio.CancelledError:
-            loading.add_done_callback(_free)
-            raise
-        try:
-            await self._warm_up(model)
-        except BaseException:
-            model.close()
-            raise
-        return model
 
     def _retire(self, name: str) -> None:
         """Unload what is no longer wanted, if something that is wanted can take over."""
@@ -281,15 +297,7 @@ class Models:
         for version in versions:
             if not version.wanted and version.state == State.AVAILABLE:
                 version.state = State.UNLOADING
-                version.task = asyncio.create_task(self._take_down(version))
-
-    async def _take_down(self, version: Version) -> None:
-        if version.in_flight:
-            await version.idle.wait()
-        assert version.model is not None
-        await asyncio.get_running_loop().run_in_executor(self._threads, version.model.close)
-        version.model, version.task, version.state = None, None, State.END
-        log.info("Done unloading servable %s", version)
+                version.task = asyncio.create_task(self._lifecycle.take_down(version))
 
     async def close(self) -> None:
         """Stop looking for versions and free them all. Nothing may be running."""
@@ -301,10 +309,4 @@ class Models:
         for version in everything:
             if version.model is not None:
                 version.model.close()
-        self._threads.shutdown()
-
-
-def _free(loading: asyncio.Future[Model]) -> None:
-    """Close a version that came when nobody wanted it any more."""
-    if not loading.cancelled() and not loading.exception():
-        loading.result().close()
+        self._lifecycle.close()

@@ -30,6 +30,7 @@ from helpers.model_server.flags import Flags
 from helpers.model_server.inference import DEFAULT_SIGNATURE, Call, Inference
 from helpers.model_server.json_values import utf8
 from helpers.model_server.status import HTTP_STATUS, Code, StatusError, from_exception, invalid
+from helpers.model_server.version import number_of
 
 log = logging.getLogger("model_server")
 _LARGEST_BODY = 2**31 - 1  # bytes, unpacked, as gRPC's
@@ -108,6 +109,7 @@ class _Api(tornado.web.RequestHandler):
         self._inference = inference
         self._chunks: list[bytes] = []
         self._size = 0
+        self._running: asyncio.Task[None] | None = None
 
     def data_received(self, chunk: bytes) -> None:
         self._size += len(chunk)
@@ -141,9 +143,11 @@ class _Api(tornado.web.RequestHandler):
     get = post = put = delete = patch = head = options = _serve
 
     def on_connection_close(self) -> None:
-        running = getattr(self, "_running", None)
-        if running is not None:
-            running.cancel()
+        """The client went away, perhaps in the middle of its body."""
+        super().on_connection_close()  # ends the wait for the rest of the body
+        self._chunks = []  # the handler is part of a cycle, and its collection may take long
+        if self._running is not None:
+            self._running.cancel()
 
     def _reply(self, status: int, body: str) -> None:
         self.set_status(status, http.client.responses.get(status, "Client Closed Request"))
@@ -179,9 +183,10 @@ class _Api(tornado.web.RequestHandler):
         request.model_spec.name = urllib.parse.unquote(name or "")
         self._call.take(request.model_spec)
         if version:
-            if int(version) >= 2**63:
+            number = number_of(version)
+            if number is None:
                 raise invalid(f"Failed to convert version: {version} to numeric.")
-            request.model_spec.version.value = int(version)
+            request.model_spec.version.value = number
         if label:
             request.model_spec.version_label = urllib.parse.unquote(label)
         return request

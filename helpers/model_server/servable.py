@@ -56,8 +56,11 @@ class SavedModel:
         except BaseException:
             self.close()
             raise
-        meta_graph.ClearField("graph_def")  # twice in memory otherwise
-        self.signatures: Mapping[str, meta_graph_pb2.SignatureDef] = meta_graph.signature_def
+        # Copies: a part of a message keeps the whole in memory, with every constant of the graph.
+        self.signatures: Mapping[str, meta_graph_pb2.SignatureDef] = {
+            name: meta_graph_pb2.SignatureDef.FromString(signature.SerializeToString())
+            for name, signature in meta_graph.signature_def.items()
+        }
         self._tensors: dict[str, Any] = {}
 
     def _restore(self, meta_graph: meta_graph_pb2.MetaGraphDef, path: Path) -> None:

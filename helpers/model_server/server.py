@@ -8,22 +8,22 @@ flight and exits with 0.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 import grpc
 
-from helpers.model_server import config, grpc_api, metrics, sources, warmup
+from helpers.model_server import config, grpc_api, listening, metrics, sources, warmup
 from helpers.model_server.flags import Flags
 from helpers.model_server.inference import Inference
 from helpers.model_server.loading import Loader, Model
 from helpers.model_server.models import Models
 from helpers.model_server.rest_api import Rest
-from helpers.model_server.status import Code, StatusError
+from helpers.model_server.status import Code, StatusError, from_exception
 
 log = logging.getLogger("model_server")
 FAILED = 255  # the original's -1
@@ -37,6 +37,8 @@ def run(flags: Flags) -> int:
         format="%(asctime)s.%(msecs)03d %(levelname).1s %(message)s", datefmt="%Y-%m-%d %H:%M:%S",
     )  # fmt: skip
     metrics.log_requests = flags.request_log
+    # What is imported stays: a collection without it takes a few ms, not 200.
+    gc.freeze()
     # A batch thread that comes back from TensorFlow waits this long for the interpreter at most.
     sys.setswitchinterval(0.0005)
     try:
@@ -52,10 +54,8 @@ async def _serve(flags: Flags) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    for port in filter(None, (flags.port, flags.rest_api_port)):
-        _check_free(port)
     metrics_path = config.prometheus_path(flags)
-    credentials = grpc_api.credentials(flags)
+    credentials = listening.check(flags)
     configured = sources.configured(flags)
     loader = Loader(flags)
 
@@ -74,16 +74,16 @@ async def _serve(flags: Flags) -> int:
     rest = Rest(flags, inference, metrics_path)
     tasks: list[asyncio.Task[Any]] = []
     try:
+        if flags.model_config_file and flags.model_config_file_poll_wait_seconds > 0:
+            tasks.append(asyncio.create_task(_follow_config(flags, models)))
         if not await _before(stop, models.start(configured)):
             return 0
         await _listen(flags, server, credentials)
         await grpc_api.set_health(health, serving=True)
         if flags.rest_api_port:
-            rest.listen()
+            _listen_for_rest(rest, flags.rest_api_port)
             log.info("Exporting HTTP/REST API at:localhost:%d ...", flags.rest_api_port)
         tasks.append(asyncio.create_task(_follow_health(models, health)))
-        if flags.model_config_file and flags.model_config_file_poll_wait_seconds > 0:
-            tasks.append(asyncio.create_task(_follow_config(flags, models, configured)))
         await stop.wait()
         log.info("Stopping: requests in flight have %g s", flags.drain_timeout_seconds)
         await grpc_api.set_health(health, serving=False)
@@ -114,27 +114,6 @@ async def _before(stop: asyncio.Event, work: Any) -> bool:
     return True
 
 
-def _check_free(port: int) -> None:
-    """Fail now rather than after a minute of loading.
-
-    Raises:
-        StatusError: something listens on the port, or it needs privileges.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", port))  # noqa: S104  where the original listens
-        except PermissionError as error:
-            text = f"port {port} needs privileges. Choose one above 1023"
-            raise StatusError(Code.PERMISSION_DENIED, text) from error
-        except OSError as error:
-            text = (
-                f"port {port} is in use. Stop the program that listens on it, or choose another "
-                "with --port or --rest_api_port"
-            )
-            raise StatusError(Code.ALREADY_EXISTS, text) from error
-
-
 async def _listen(
     flags: Flags, server: grpc.aio.Server, credentials: grpc.ServerCredentials | None
 ) -> None:
@@ -143,17 +122,24 @@ async def _listen(
     for address in addresses:
         try:
             if credentials is None or address.startswith("unix:"):
-                bound = server.add_insecure_port(address)
+                server.add_insecure_port(address)
             else:
-                bound = server.add_secure_port(address, credentials)
-        except RuntimeError:
-            bound = 0
-        if not bound:
-            hint = "Check that nothing else listens there, and that a socket's directory exists"
-            raise StatusError(Code.ALREADY_EXISTS, f"can't listen on {address}. {hint}")
+                server.add_secure_port(address, credentials)
+        except RuntimeError as error:  # what was in order before the models were loaded
+            if not address.startswith("unix:"):
+                listening.check_port(flags.port)
+            raise StatusError(Code.UNAVAILABLE, f"can't listen on {address}: {error}") from error
     await server.start()
     for address in addresses:
         log.info("Running gRPC ModelServer at %s ...", address)
+
+
+def _listen_for_rest(rest: Rest, port: int) -> None:
+    try:
+        rest.listen()
+    except OSError as error:
+        text = f"can't listen on port {port} for REST: {error.strerror}"
+        raise StatusError(Code.UNAVAILABLE, text) from error
 
 
 async def _follow_health(models: Models, health: Any) -> None:
@@ -167,19 +153,27 @@ async def _follow_health(models: Models, health: Any) -> None:
             log.info("grpc.health.v1 now says %s", "SERVING" if said else "NOT_SERVING")
 
 
-async def _follow_config(flags: Flags, models: Models, current: Any) -> None:
-    """Read `--model_config_file` again and again; a file that is invalid changes nothing."""
-    problem = ""
+async def _follow_config(flags: Flags, models: Models) -> None:
+    """Apply `--model_config_file` again and again, as the original does, whatever is in it.
+
+    A file that is invalid changes nothing. A label waits here for its version.
+    """
+    applied, said = None, ""
     while True:
         await asyncio.sleep(flags.model_config_file_poll_wait_seconds)
         try:
             new = sources.configured(flags)
-            if new != current:
-                current = new  # what failed isn't tried again before the file changes
-                await models.reload(new)
+            await models.apply(new)
+            models.set_labels()
+        except Exception as error:
+            problem = str(from_exception(error))
+            if problem != said:
+                log.error(
+                    "%s was not applied: %s. The next try is in %d s", flags.model_config_file,
+                    problem, flags.model_config_file_poll_wait_seconds,
+                )  # fmt: skip
+            applied, said = None, problem
+        else:
+            if new != applied:
                 log.info("Applied %s", flags.model_config_file)
-            problem = ""
-        except StatusError as error:
-            if str(error) != problem:
-                problem = str(error)
-                log.error("%s was not applied: %s", flags.model_config_file, problem)
+            applied, said = new, ""

@@ -10,6 +10,7 @@ from tensorflow_serving.config import model_server_config_pb2 as config_pb2
 from helpers.model_server import config
 from helpers.model_server.flags import Flags
 from helpers.model_server.status import failed_precondition, invalid
+from helpers.model_server.version import LARGEST, number_of
 
 
 def configured(flags: Flags) -> config_pb2.ModelServerConfig:
@@ -75,22 +76,47 @@ def look(model: config_pb2.ModelConfig) -> tuple[Mapping[int, Path] | None, str]
     """The versions that should be served (None: can't tell, change nothing), and what is wrong."""
     name, base = model.name, Path(model.base_path)
     try:
-        children = {
-            int(child.name): child
-            for child in base.iterdir()
-            if child.name.isascii() and child.name.isdigit() and child.is_dir()
-        }
-    except OSError as error:
+        children, problems = _versions(base)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         return None, (
             f"FileSystemStoragePathSource encountered a filesystem access error: Could not find "
-            f"base path {base} for servable {name} ({error.strerror}). Check the path, or "
-            "export a model to it; the server goes on looking"
+            f"base path {base} for servable {name} ({getattr(error, 'strerror', error)}). Check "
+            "the path, or export a model to it; the server goes on looking"
         )
     if not children:
-        return {}, (
+        problems.append(
             f"No versions of servable {name} found under base path {base}. Did you forget "
             "to name your leaf directory as a number (eg. '/1/')?"
         )
+        return {}, " ".join(problems)
+    chosen, problem = _chosen(model, children)
+    return chosen, " ".join(filter(None, [*problems, problem]))
+
+
+def _versions(base: Path) -> tuple[dict[int, Path], list[str]]:
+    """A directory's versions, and what is odd about its names."""
+    found: dict[int, Path] = {}
+    problems = []
+    for child in sorted(base.iterdir(), key=lambda child: child.name):
+        if not (child.name.isascii() and child.name.isdigit() and child.is_dir()):
+            continue
+        number = number_of(child.name)
+        if number is None:
+            problems.append(f"{child} is no version: {child.name} is larger than {LARGEST}.")
+            continue
+        if number in found:
+            problems.append(
+                f"Duplicate version directories detected. Version {number} will be loaded from "
+                f"{child.name}, {found[number].name} will be ignored."
+            )
+        found[number] = child
+    return found, problems
+
+
+def _chosen(
+    model: config_pb2.ModelConfig, children: Mapping[int, Path]
+) -> tuple[Mapping[int, Path], str]:
+    """The versions that the model's policy chooses, and what it asks for in vain."""
     policy = model.model_version_policy
     kind = policy.WhichOneof("policy_choice")
     if kind == "all":
@@ -98,11 +124,19 @@ def look(model: config_pb2.ModelConfig) -> tuple[Mapping[int, Path] | None, str]
     if kind == "specific":
         asked = policy.specific.versions
         missing = ", ".join(str(number) for number in asked if number not in children)
-        problem = (
-            f"Version {missing} of servable {name}, which was requested to be served as a "
-            f"'specific' version in the servable's model version policy, was not found in the file "
-            f"system ({base})."
-        )
-        return {n: children[n] for n in asked if n in children}, problem if missing else ""
+        problem = ""
+        if not asked:
+            there = ", ".join(map(str, sorted(children)))
+            problem = (
+                f"The 'specific' version policy of servable {model.name} lists no version, so none "
+                f"is served. Add `versions: N` to it; {model.base_path} holds {there}."
+            )
+        elif missing:
+            problem = (
+                f"Version {missing} of servable {model.name}, which was requested to be served as "
+                f"a 'specific' version in the servable's model version policy, was not found in "
+                f"the file system ({model.base_path})."
+            )
+        return {n: children[n] for n in asked if n in children}, problem
     newest = sorted(children, reverse=True)[: policy.latest.num_versions or 1]
     return {number: children[number] for number in newest}, ""

@@ -33,6 +33,10 @@ class StatusError(Exception):
         whole = len(self.message) <= _LONGEST
         return self.message if whole else self.message[: _LONGEST - len(_CUT)] + _CUT
 
+    def bare(self) -> StatusError:
+        """The same without its traceback and its cause."""
+        return StatusError(self.code, self.message)
+
     def __str__(self) -> str:
         return f"{self.code.name}: {self.message}"
 

@@ -109,6 +109,8 @@ def _unpack_strings(content: bytes, count: int) -> list[bytes]:
         length = shift = 0
         byte = 0x80
         while byte >= 0x80:
+            if shift > 63:
+                raise ValueError("the length of a string isn't a number of 64 bits")
             byte = content[at] if at < len(content) else 0
             length |= (byte & 0x7F) << shift
             at, shift = at + 1, shift + 7

@@ -10,6 +10,16 @@ from pathlib import Path
 from helpers.model_server.loading import Model
 from helpers.model_server.status import StatusError
 
+LARGEST = 2**63 - 1  # a version is an int64 in every message
+
+
+def number_of(text: str) -> int | None:
+    """The version that digits name; None where they aren't digits or don't fit an int64."""
+    digits = text.isascii() and text.isdigit()
+    # The length first: Python refuses to parse more than some thousand digits.
+    number = int(text) if digits and len(text.lstrip("0")) <= len(str(LARGEST)) else LARGEST + 1
+    return number if number <= LARGEST else None
+
 
 class State(enum.IntEnum):
     """ModelVersionStatus.State of get_model_status.proto."""

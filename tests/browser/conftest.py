@@ -18,8 +18,8 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from playwright.sync_api import BrowserContext, sync_playwright
 
-from helpers import open_lab, settings
-from helpers.book import lessons
+from helpers import settings
+from helpers.book import lessons, open_lab
 from helpers.clusters.local import die_with_parent
 
 INSTALL = settings.ROOT / "tests" / "cluster" / "install"
@@ -57,6 +57,8 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     options = ["--no-browser", "--port=0", "--allow-root", "--LabApp.expose_app_in_browser=True"]
     # A home of its own: nobody's settings, and none of ours are left there.
     own = {"JUPYTER_CONFIG_DIR": root / "config", "JUPYTER_RUNTIME_DIR": root / "runtime"}
+    # With that variable a kernel shows nothing of what C++ writes to standard error.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
     log, ends_with_us = root / "log", (sys.executable, die_with_parent.__file__, "kernel")
     pipe, kept = os.pipe()
     with (
@@ -65,7 +67,7 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
             # Linux ends it with these tests, however they end; kernels end with their server.
             [*ends_with_us, str(os.getpid()), str(pipe), *open_lab.command(options, lab=folder)],
             stdout=written, stderr=written, cwd=root, start_new_session=True, pass_fds=[pipe],
-            env=os.environ | {name: str(path) for name, path in own.items()},
+            env=environment | {name: str(path) for name, path in own.items()},
         ) as process,
     ):  # fmt: skip
         try:

@@ -107,9 +107,9 @@ def test_a_cluster_that_goes_away_in_the_middle_is_named(
     with connect("kubernetes", context=name, kubeconfig=path, namespace=namespace) as cluster:
         cluster.apply(replicas=1)
         threading.Timer(2, wires[0].cut).start()
-        with pytest.raises(ClusterError, match=r"the cluster doesn't answer .*Notebook 10 removes"):
+        with pytest.raises(ClusterError, match=r"the cluster doesn't answer .*Notebook 14 removes"):
             cluster.wait_until_ready(timeout_s=60)
-        with pytest.raises(ClusterError, match="Notebook 10 removes what is left"):
+        with pytest.raises(ClusterError, match="Notebook 14 removes what is left"):
             cluster.scale(2)
     with KubernetesCluster(context=context, namespace=namespace) as again:
         assert f"Deployment {namespace}/inception" in again.leftovers()

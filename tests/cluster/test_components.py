@@ -265,7 +265,7 @@ def test_a_workshops_role_is_enough_for_what_the_notebooks_do(learner: Kubernete
 def test_a_workshops_role_lets_files_be_put_beside_the_servers(
     learner: KubernetesCluster, kubectl: Kubectl
 ) -> None:
-    """As notebooks 07 and 08 do; and they go when no revision mounts them any more."""
+    """As notebooks 08 to 10 do; and they go when no revision mounts them any more."""
     config = (settings.SERVING / "batching.config").read_text()
     flags = ["--batching_parameters_file={files}/batching.config"]
     for n in range(6):  # of these the Deployment keeps three revisions
@@ -294,7 +294,7 @@ def test_a_workshops_quota_stops_who_takes_too_much(learner: KubernetesCluster) 
 def test_a_workshops_role_is_told_that_it_may_not_drain_a_node(
     learner: KubernetesCluster, cluster: KubernetesCluster
 ) -> None:
-    """So notebook 08 leaves that out, instead of ending there."""
+    """So notebook 09 leaves that out, instead of ending there."""
     assert (gpus.may_drain(learner), gpus.may_drain(cluster)) == (False, True)
 
 

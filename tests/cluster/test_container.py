@@ -24,7 +24,7 @@ MODELS = settings.MODELS_LIGHT
 
 @pytest.fixture(scope="module", autouse=True)
 def exported() -> None:
-    """As `images` exports it; notebook 10 may have removed it since."""
+    """As `images` exports it; notebook 14 may have removed it since."""
     export(MODELS, network="light")
 
 

@@ -1,7 +1,8 @@
 """Faults on the cluster: what each lost, and that all was well again after it.
 
-Notebook 08 brings most of them about; what takes a cluster's root, these tests do themselves. Every
-row that was measured stands in the junit report, as a property of its test.
+Notebook 09 brings most of them about; what takes a cluster's root, these tests do themselves. Every
+row that was measured is in the junit report, as a property of its test. What notebook 10 locks is
+tried here, too.
 """
 
 from __future__ import annotations
@@ -54,11 +55,21 @@ own_cluster = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def survived(context: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What notebook 08 publishes on the cluster."""
+    """What notebook 09 publishes on the cluster."""
     folder = tmp_path_factory.mktemp("notebook")
-    parameters = {"MODELS": str(folder / "models"), "WEIGHTS": "random", "RATE": 15.0}
+    parameters = {"MODELS": str(folder / "models"), "WEIGHTS": "random"}
     with notebooks_namespace(context, "test-failures") as where:
-        return published_by("08", folder, where | parameters)
+        found = published_by("09", folder, where | parameters)
+    return found | {"faults": found["faults"] | found["cluster_faults"]}
+
+
+@pytest.fixture(scope="module")
+def locked(context: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What notebook 10 publishes on the cluster."""
+    folder = tmp_path_factory.mktemp("notebook")
+    parameters = {"MODELS": str(folder / "models"), "WEIGHTS": "random"}
+    with notebooks_namespace(context, "test-locks") as where:
+        return published_by("10", folder, where | parameters)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -86,26 +97,27 @@ def test_a_short_queue_saves_the_goodput_that_an_endless_one_loses(
     assert survived["goodput_bounded"] > survived["goodput_unbounded"]
 
 
-def test_mutual_tls_lets_one_client_of_four_in(survived: dict[str, Any]) -> None:
+def test_mutual_tls_leaves_rest_open_until_its_port_is_shut(locked: dict[str, Any]) -> None:
     shut = dict.fromkeys(("none", "another authority's", "no TLS"), "UNAVAILABLE")
-    assert survived["tls"] == {"ours": "OK", **shut}
+    assert locked["tls"] == {"ours": "OK", **shut, "REST": "OK"}
+    assert locked["doors_shut"] == {"ours": "OK", **shut, "REST": "no answer"}
 
 
-def test_an_expired_certificate_is_refused_until_it_is_replaced(survived: dict[str, Any]) -> None:
-    assert survived["expired"] == ["UNAVAILABLE", "OK"]
+def test_an_expired_certificate_is_refused_until_it_is_replaced(locked: dict[str, Any]) -> None:
+    assert locked["expired"] == ["UNAVAILABLE", "OK"]
 
 
-def test_the_pod_is_shut(survived: dict[str, Any]) -> None:
+def test_the_pod_is_shut(locked: dict[str, Any]) -> None:
     # A lock that doesn't hold has what the pod said in its place.
-    assert survived["pod_locks"] == dict.fromkeys(LOCKS, True)
+    assert locked["pod_locks"] == dict.fromkeys(LOCKS, True)
 
 
-def test_the_server_can_open_no_connection(survived: dict[str, Any]) -> None:
-    assert survived["network_policy"] == {"with the policy": "shut", "without it": "open"}
+def test_the_server_can_open_no_connection(locked: dict[str, Any]) -> None:
+    assert locked["network_policy"] == {"with the policy": "shut", "without it": "open"}
 
 
-def test_nothing_is_left(survived: dict[str, Any]) -> None:
-    assert survived["leftovers"] == []
+def test_nothing_is_left(survived: dict[str, Any], locked: dict[str, Any]) -> None:
+    assert (survived["leftovers"], locked["leftovers"]) == ([], [])
 
 
 @pytest.fixture

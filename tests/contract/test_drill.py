@@ -18,7 +18,7 @@ from helpers import photos, settings
 from helpers.client import Classifier, Resilience
 from helpers.clusters import Cluster
 from helpers.errors import DeadlineError, LoadError
-from helpers.faults import Drill, Wire, wire
+from helpers.faults import Drill, Wire, share_of_capacity, wire
 from helpers.load import traffic
 from helpers.load.faulty_server import faulty_server
 
@@ -41,7 +41,7 @@ signal.pause()
 
 def of_one(address: str) -> Cluster:
     """As much of a cluster as a drill looks at: one replica, always ready."""
-    pod = Stub(name="inception-0", address=address, ready=True, status="Running")
+    pod = Stub(name="inception-0", address=address, ready=True, status="Running", restarts=0)
     return cast("Cluster", Stub(pods=lambda: [pod], load_balancer=address))
 
 
@@ -94,6 +94,25 @@ def test_what_is_broken_while_it_is_entered_is_left_again(cluster: Cluster) -> N
     with drill(cluster) as running:
         running.fault("a fault", broken(), lasts_s=0.1)
     assert happened == ["entered", "left"]
+
+
+def test_a_fault_lasts_until_each_client_has_its_answers(cluster: Cluster) -> None:
+    with drill(cluster) as running:
+        few = running.fault("a fault", lambda: None, lasts_s=0.1)
+        enough = running.fault("a fault", lambda: None, lasts_s=1.0, answers=50)
+        bounded = running.fault("a fault", lambda: None, lasts_s=0.2, answers=1_000_000)
+    assert enough.requests["only"] >= 50
+    assert few.requests["only"] < 50
+    assert bounded.requests["only"] < 1000
+
+
+def test_a_rate_is_a_share_of_what_the_replicas_can_do() -> None:
+    with faulty_server(service_s=0.1) as address:
+        one = of_one(address)
+        one.addresses = lambda: [address]  # type: ignore[method-assign]
+        found = share_of_capacity(one, share=0.01, most_per_s=1000, seconds=0.5)
+        assert share_of_capacity(one, share=1.0, most_per_s=7.0, seconds=0.5) == 7.0
+    assert 0 < found <= 0.01 * 16 / 0.1  # sixteen in flight, a tenth of a second each
 
 
 def test_a_fault_that_cant_be_brought_about_is_undone(cluster: Cluster) -> None:

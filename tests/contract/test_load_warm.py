@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
-from helpers import load, protos, settings
+from helpers import load, settings
+from helpers.client import protos
 from helpers.errors import LoadError
 
 

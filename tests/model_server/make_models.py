@@ -106,6 +106,25 @@ def slow(path: Path) -> None:
     tf.saved_model.save(module, str(path), signatures=signatures)
 
 
+class Ballast(tf.Module):
+    """Next to no work over 24 MB of variables and 8 MB of constants: a version that weighs."""
+
+    def __init__(self):
+        random = np.random.default_rng(7)
+        self.weights = tf.Variable(random.normal(size=6_000_000).astype(np.float32))
+        self.table = tf.constant(random.normal(size=2_000_000).astype(np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def serving_default(self, x):
+        return {"y": x + self.weights[0] + self.table[0]}
+
+
+def ballast(path: Path) -> None:
+    module = Ballast()
+    signatures = {"serving_default": module.serving_default}
+    tf.saved_model.save(module, str(path), signatures=signatures)
+
+
 def half_plus(path: Path, *, add: float) -> None:
     """A SavedModel of TensorFlow 1: a variable, an asset, a table, and all three methods."""
     names = path.parent.parent / f"names-{path.name}.txt"
@@ -251,6 +270,7 @@ def main(directory: Path) -> None:
     photos(directory / "photos" / "1")
     identities(directory / "identities" / "1")
     slow(directory / "slow" / "1")
+    ballast(directory / "ballast" / "1")
     half_plus(directory / "half" / "1", add=1)
     half_plus(directory / "half" / "2", add=2)
     half_plus(directory / "half" / "3", add=3)

@@ -244,6 +244,18 @@ def test_clients_that_go_away_leave_nothing_running(server: Server, photo: bytes
     answered(server, photo)
 
 
+def test_the_length_of_a_string_has_at_most_64_bits(server: Server) -> None:
+    """A length without an end would keep the event loop busy for minutes."""
+    endless = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, tensor_content=b"\xff" * 5_000_000)
+    endless.tensor_shape.dim.add(size=1)
+    sent = request("photos", {"images": endless}, signature="predict_images")
+    with pytest.raises(grpc.RpcError) as caught:
+        server.prediction.Predict(sent, timeout=10)
+    assert (caught.value.code().name, caught.value.details()) == (
+        INVALID, "tensor parsing error: images",
+    )  # fmt: skip
+
+
 def test_memory_returns_to_where_it_was(server: Server, photo: bytes) -> None:
     process = psutil.Process(server.process.pid)
     call = server.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")

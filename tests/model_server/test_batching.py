@@ -326,6 +326,18 @@ def test_the_tutorials_own_parameters_are_valid() -> None:
     assert config.batching(serving / "batching.config").max_batch_size > 0
 
 
+def test_a_batch_may_wait_for_longer_than_a_lock_can() -> None:
+    """2**63 - 1 microseconds is what an int64 holds; the thread goes on when the batch is full."""
+
+    async def test(queue: Queue) -> Any:
+        return await asyncio.gather(*await send(queue, row(1), row(2)))
+
+    gate = Gate()
+    gate.open.set()
+    answers = scheduled(gate, test, max_batch_size=2, batch_timeout_micros=2**63 - 1)
+    assert values(answers) == [[2.0], [4.0]]
+
+
 def test_requests_of_different_connections_share_a_batch(server: Server) -> None:
     """Both batch threads are kept busy, so that what comes meanwhile gathers."""
     busy = [

@@ -80,6 +80,14 @@ def test_a_flag_that_can_do_nothing_here_is_accepted_with_one_line(
         ([MODEL, "--port=0"], "nothing to listen on"),
         ([MODEL, "--use_alts_credentials", "--ssl_config_file=f"], "exclude each other"),
         ([MODEL, "--mixed_precision=float16"], "Set bfloat16 or nothing"),
+        ([MODEL, "--port=70000"], "--port: 70000 isn't between 0 and 65535"),
+        ([MODEL, "--rest_api_port=-1"], "--rest_api_port: -1 isn't between 0 and 65535"),
+        ([MODEL, "--num_load_threads=-1"], "--num_load_threads: -1 isn't between 0 and 2147483647"),
+        ([MODEL, "--tensorflow_inter_op_parallelism=2147483648"], "2147483648 isn't between"),
+        ([MODEL, f"--load_retry_interval_micros={2**63}"], f"{2**63} isn't between"),
+        ([MODEL, "--rest_api_timeout_in_ms=99999999999999999999"], "isn't between -2147483647 and"),
+        ([MODEL, "--drain_timeout_seconds=nan"], "nan isn't between 0 and"),
+        ([MODEL, "--drain_timeout_seconds=inf"], "inf isn't between 0 and"),
     ],
 )
 def test_a_mistake_ends_the_start_with_the_next_step(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -349,6 +350,123 @@ def test_mutual_tls_lets_the_right_client_in_and_no_other(models: Path, tmp_path
         ]  # fmt: skip
         plain = request("half", {"x": tensor([[4.0]], "float32")})
         assert refusal(running.prediction.Predict, plain)[0] == "UNAVAILABLE"
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> dict[str, str]:
+    """The fields of a good ssl_config_file, and what to spoil them with."""
+    for name in ("server", "another"):
+        certificate(tmp_path, name)
+    protected = tmp_path / "protected.key"
+    subprocess.run(
+        ["openssl", "ec", "-aes256", "-passout", "pass:secret", "-in", tmp_path / "server.key",
+         "-out", protected],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return {
+        "key": quoted(tmp_path / "server.key"), "cert": quoted(tmp_path / "server.pem"),
+        "other": quoted(tmp_path / "another.key"), "protected": quoted(protected),
+        "damaged": json.dumps(
+            "-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n"
+        ),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("server_key: '/etc/tls.key' server_cert: {cert}", "server_key holds '/etc/tls.key'. It"),
+        ("server_key: {key} server_cert: '/etc/tls.crt'", "server_cert holds '/etc/tls.crt'. It"),
+        (
+            "server_key: {key} server_cert: {cert} custom_ca: '/etc/ca.crt' client_verify: true",
+            "custom_ca holds '/etc/ca.crt'. It takes the PEM text itself",
+        ),
+        ("server_key: {key}", "server_cert is empty"),
+        ("server_key: {cert} server_cert: {key}", "server_key holds '-----BEGIN CERTIFICATE"),
+        ("server_key: {key} server_cert: {damaged}", "server_cert holds no valid certificate"),
+        ("server_key: {key} server_cert: {cert} client_verify: true", "custom_ca is empty"),
+        ("server_key: {other} server_cert: {cert}", "not the private key of server_cert"),
+        ("server_key: {protected} server_cert: {cert}", "or a password protects it"),
+    ],
+    ids=["path of a key", "path of a certificate", "path of a CA", "nothing", "swapped", "damaged",
+         "no CA", "of two pairs", "password"],
+)  # fmt: skip
+def test_a_mistake_in_the_certificates_is_said_by_its_field_before_anything_is_loaded(
+    tmp_path: Path, models: Path, pair: dict[str, str], fields: str, message: str
+) -> None:
+    file = tmp_path / "ssl.config"
+    file.write_text(fields.format(**pair))
+    server = Server(
+        tmp_path / "log", f"--model_base_path={models / 'half'}", f"--ssl_config_file={file}"
+    )
+    assert server.wait() == 255
+    assert f"{file}: " in server.log
+    assert message in server.log
+    assert "Successfully loaded" not in server.log
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nowhere/s", "No such file or directory"),
+        ("log", "Address already in use"),
+        ("s" * 200, "path too long"),
+    ],
+    ids=["no directory", "a file", "too long"],
+)
+def test_a_socket_that_cannot_be_made_is_said_before_anything_is_loaded(
+    tmp_path: Path, models: Path, path: str, message: str
+) -> None:
+    server = Server(
+        tmp_path / "log", f"--model_base_path={models / 'half'}",
+        f"--grpc_socket_path={tmp_path / path}",
+    )  # fmt: skip
+    assert server.wait() == 255
+    (line,) = [line for line in server.log.splitlines() if "Failed to start" in line]
+    assert f"--grpc_socket_path={tmp_path / path}" in line
+    assert message in line
+    assert "Successfully loaded" not in server.log
+
+
+def burst(server: Server, count: int) -> set[str]:
+    """The codes that many requests get which all come at once: the server is stopped meanwhile."""
+    sent = request("half", {"x": tensor([[4.0]], "float32")})
+    server.predict(sent)
+    server.process.send_signal(signal.SIGSTOP)
+    waiting = [server.prediction.Predict.future(sent, timeout=120) for _ in range(count)]
+    server.process.send_signal(signal.SIGCONT)
+    return {future.code().name for future in waiting}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "codes"),
+    [
+        ("", {"OK"}),
+        (
+            "grpc.server.max_pending_requests=1000,grpc.server.max_pending_requests_hard_limit=1000",
+            {"OK", "CANCELLED"},
+        ),
+    ],
+    ids=["by default", "by flag"],
+)
+def test_four_thousand_requests_at_once_are_cancelled_only_where_a_flag_says_so(
+    models: Path, tmp_path: Path, arguments: str, codes: set[str]
+) -> None:
+    with serving(
+        tmp_path / "log", "--model_name=half", f"--model_base_path={models / 'half'}",
+        "--enable_batching", f"--grpc_channel_arguments={arguments}",
+    ) as running:  # fmt: skip
+        assert burst(running, 4000) == codes
+
+
+def test_a_channel_argument_beyond_an_int32_is_passed_on_as_text_as_in_the_original(
+    models: Path, tmp_path: Path
+) -> None:
+    with serving(
+        tmp_path / "log", f"--model_base_path={models / 'half'}",
+        "--grpc_channel_arguments=grpc.max_connection_age_ms=99999999999,a=--1,b=²",
+    ) as running:  # fmt: skip
+        assert running.states("default") == {3: "AVAILABLE"}
 
 
 def test_the_tutorials_own_configuration_serves(models: Path, tmp_path: Path) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +15,8 @@ import pytest
 from kubernetes.client import ApiException
 
 from helpers import container, settings
-from helpers.clusters import cleanup, gke, kubernetes
+from helpers.closing import SCRATCH, scratch
+from helpers.clusters import cleanup, gke, kubernetes, left_files
 from helpers.clusters.cleanup import Place, Places
 from helpers.clusters.kubernetes import gpus
 from helpers.errors import ClusterError
@@ -39,24 +45,71 @@ def test_what_is_found_is_counted_removed_and_gone() -> None:
 
 
 def test_exports_count_only_when_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cleanup.settings, "ROOT", tmp_path)
-    model = tmp_path / "models"
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    monkeypatch.setattr(settings, "BUILD", tmp_path / "build")
+    model = tmp_path / "build" / "models"
     (model / "1").mkdir(parents=True)
     (model / "1" / "saved_model.pb").write_bytes(b"x" * 2_000_000)
-    monkeypatch.setattr(cleanup, "EXPORTS", (model, tmp_path / "gone"))
     with Places() as places:
         assert "exported models" not in places.find()
     with Places(exports=True) as places:
-        assert places.find()["exported models"] == ["models, 2 MB"]
+        assert places.find()["exported models"] == ["build/models, 2 MB"]
         places.remove()
         assert places.find()["exported models"] == []
     assert not model.exists()
 
 
-def test_the_networks_exports_are_apart_and_all_known() -> None:
-    folders = [settings.models_of(network) for network in ("inception_v3", "light")]
+def test_exports_of_every_network_are_known() -> None:
+    folders = [settings.models_of(network) for network in ("inception_v3", "light", "x")]
     fast = [folder.with_name(f"{folder.name}-fast") for folder in folders]  # as notebook 01 does
-    assert sorted(cleanup.EXPORTS) == sorted({*folders, *fast})
+    assert all(f.parent == settings.BUILD and f.match(cleanup.EXPORTS) for f in folders + fast)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine's temporary folder, and a build folder beside it, both empty."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(settings, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(settings, "BY_HAND", tmp_path / "build" / "by_hand")
+    return temporary
+
+
+def made(path: Path, *, age_s: float = 0.0) -> Path:
+    path.mkdir(parents=True)
+    (path / "plan-0.json").write_text("{}")
+    (path / "by_hand" / "1").mkdir(parents=True)
+    (path / "by_hand" / "1" / "saved_model.pb").write_bytes(b"x")
+    os.utime(path, (time.time() - age_s,) * 2)
+    return path
+
+
+def test_a_folder_is_left_when_the_process_that_it_names_is_gone(machine: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", "pass"])
+    gone.wait()
+    left = made(machine / f"{SCRATCH}{gone.pid}-load-x")
+    with scratch("load") as ours:
+        assert left_files.paths() == [left]
+        left_files.remove(left_files.paths())
+        assert (left.exists(), Path(ours).exists()) == (False, True)
+
+
+def test_what_earlier_versions_left_is_told_by_what_is_in_it(machine: Path) -> None:
+    load, export = made(machine / "load-x", age_s=90), made(machine / "tmpx")
+    (machine / "load-of-somebody-else").mkdir()
+    (machine / "tmp-of-somebody-else").mkdir()
+    by_hand = made(settings.BY_HAND)
+    assert left_files.paths() == sorted([load, export, by_hand])
+
+
+def test_files_that_a_running_process_was_given_stay(machine: Path) -> None:
+    path = made(settings.BUILD / "files" / "0123abc")
+    command = [sys.executable, "-c", "input()", f"--ssl_config_file={path}/ssl.config"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as server:
+        assert left_files.paths() == []
+        server.communicate(b"\n")
+    assert left_files.paths() == [path]
 
 
 def test_a_rented_cluster_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,47 +12,58 @@ from helpers import faults
 from helpers.clusters.kubernetes import KubernetesCluster, gpus
 from helpers.faults import Fault
 
-SETTING = (
-    "a setting whose description is so long that a table would usually cut it off: " + "x" * 50
-)
+SAVED = "a hedge whose description is so long that a table would usually cut it off: " + "x" * 50
 
 
-def fault(name: str = "a fault", *, ready_s: float = 0.0) -> Fault:
-    return Fault(
-        name=name,
-        setting=SETTING,
-        began_s=1.0,
-        ended_s=9.0,
-        requests={"plain": 80, "resilient": 81},
-        lost={"plain": 7, "resilient": 0},
-        p99_ms={"plain": 20.0, "resilient": 300.0},
-        trouble_s={"plain": 2.5, "resilient": 0.0},
-        ready_s=ready_s,
-    )
+def fault(name: str = "a fault", *, ready_s: float = 0.0, **changed: Any) -> Fault:
+    values: dict[str, Any] = {
+        "saved_by": {"resilient": SAVED},
+        "began_s": 1.0,
+        "ended_s": 9.0,
+        "requests": {"plain": 80, "resilient": 81},
+        "lost": {"plain": 7, "resilient": 0},
+        "p90_ms": {"plain": 1801.4, "resilient": None},
+        "disturbed_s": {"plain": 2.5, "resilient": 0.0},
+    }
+    return Fault(name=name, ready_s=ready_s, **(values | changed))
 
 
-def test_a_table_has_a_row_for_each_client_of_a_fault() -> None:
+def test_a_table_has_a_row_for_each_fault_and_a_group_of_columns_for_each_client() -> None:
     table = faults.table([fault("one"), fault("other")])
-    assert list(table.index) == ["one", "", "other", ""]
-    assert list(table["client"]) == ["plain", "resilient"] * 2
-    assert list(table["lost"]) == ["7\u00a0of\u00a080", "0\u00a0of\u00a081"] * 2
-    assert list(table["trouble"]) == ["2.5 s", "0.0 s"] * 2
+    assert list(table.index) == ["one", "other"]
+    assert list(table["plain", "lost"]) == ["7\u00a0of\u00a080"] * 2
+    assert list(table["resilient", "lost"]) == ["0\u00a0of\u00a081"] * 2
+    assert list(table["plain", "disturbed for"]) == ["2.5\u00a0s"] * 2
+    assert list(table["plain", "p90"]) == ["1,801\u00a0ms"] * 2
+    assert list(table["resilient", "p90"]) == ["too\u00a0few"] * 2
 
 
-def test_what_is_true_of_all_clients_is_said_once() -> None:
-    table = faults.table([fault(ready_s=4.25)])
-    assert list(table["what made it so"]) == [SETTING, ""]
-    assert list(table["all replicas back"]) == ["4.2 s", ""]
-    assert list(faults.table([fault()])["all replicas back"]) == ["never gone", ""]
+def test_what_saved_a_client_is_beside_the_client_that_it_saved() -> None:
+    table = faults.table([fault("one"), fault("other", saved_by={})])
+    assert list(table["resilient", "what saved it"]) == [SAVED, ""]
+    assert ("plain", "what saved it") not in table.columns
 
 
-def test_a_table_of_nothing_has_its_columns() -> None:
-    assert list(faults.table([]).columns)[:2] == ["client", "lost"]
+def test_replicas_that_were_never_away_have_a_dash() -> None:
+    table = faults.table([fault(ready_s=4.25), fault()])
+    assert list(table["replicas", "all back after"]) == ["4.2\u00a0s", "–"]
 
 
-def test_a_cell_that_ends_on_a_fault_shows_the_whole_of_its_setting() -> None:
-    assert SETTING in repr(fault())
-    assert SETTING in fault()._repr_html_()
+def test_a_client_that_had_no_part_in_a_fault_has_an_empty_cell() -> None:
+    lost, p90 = {"hedging": 0}, {"hedging": None}
+    other = fault("other", lost=lost, requests={"hedging": 5}, p90_ms=p90, disturbed_s=p90 | lost)
+    table = faults.table([fault("one"), other])
+    assert list(table["plain", "lost"]) == ["7\u00a0of\u00a080", ""]
+    assert list(table["hedging", "lost"]) == ["", "0\u00a0of\u00a05"]
+
+
+def test_a_table_of_nothing_says_when_the_replicas_were_back() -> None:
+    assert list(faults.table([]).columns) == [("replicas", "all back after")]
+
+
+def test_a_cell_that_ends_on_a_fault_shows_the_whole_of_what_saved_it() -> None:
+    assert SAVED in repr(fault())
+    assert SAVED in fault()._repr_html_()
 
 
 @pytest.mark.parametrize("refused", ["", "nodes", "pods/eviction"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import os
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -15,10 +16,12 @@ from typing import Any
 
 import pytest
 import yaml
+from kubernetes.config.kube_config import KubeConfigMerger
 
 from helpers import settings
 from helpers.clusters import connect
 from helpers.clusters.kubernetes import connection, forward, rollout, routes, timeline
+from helpers.clusters.kubernetes import kubeconfig as kubeconfig_
 from helpers.errors import ClusterError, SetupError
 from helpers.faults import certificates
 
@@ -360,7 +363,7 @@ def test_a_kubeconfig_that_is_a_folder_says_so(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server whose certificate nobody trusts, and which is no API server."""
-    pair = certificates.Authority(tmp_path_factory.mktemp("tls"), "ours").sign("server")
+    pair = certificates.Authority("ours").sign("server")
     folder = tmp_path_factory.mktemp("pair")
     (folder / "both.pem").write_bytes(pair.key + pair.certificate)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -413,3 +416,50 @@ def test_an_api_server_that_cant_be_used_says_why(
     file = edited(kubeconfig, cluster=cluster, user=user or {"token": "none"})
     with pytest.raises((SetupError, ClusterError), match=words):
         connection.connect_api("kind-tutorial", kubeconfig=file)
+
+
+@pytest.fixture
+def current(
+    kubeconfig: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[str, str], tuple[str, Any]]:
+    """Makes a context and a namespace current; the current one's name by the first file, and the
+    context of that name by all. (What `kubectl` makes of them, notebook 04 shows on a cluster.)
+    """
+    monkeypatch.setenv("KUBECONFIG", kubeconfig)
+    monkeypatch.setattr(kubeconfig_, "FOLDER", tmp_path / "current")
+
+    def make_current(context: str, namespace: str) -> tuple[str, Any]:
+        kubeconfig_.make_current(context, namespace, kubeconfig=None)
+        files = os.environ["KUBECONFIG"]
+        name = yaml.safe_load(Path(files.split(os.pathsep)[0]).read_text())["current-context"]
+        contexts = KubeConfigMerger(files).config["contexts"]
+        return name, contexts.get_with_name(name).value["context"]
+
+    return make_current
+
+
+def test_a_notebooks_context_and_namespace_become_the_current_ones(
+    current: Callable[[str, str], tuple[str, Any]],
+) -> None:
+    for namespace in ("ada", "bob", "ada"):
+        name, chosen = current("kind-tutorial", namespace)
+        assert (name, chosen["namespace"]) == ("kind-tutorial", namespace)
+        assert (chosen["cluster"], chosen["user"]) == ("kind-tutorial", "kind-tutorial")
+
+
+def test_making_them_current_leaves_the_readers_file_alone_and_copies_no_credentials(
+    current: Callable[[str, str], tuple[str, Any]], kubeconfig: str
+) -> None:
+    before = Path(kubeconfig).read_text()
+    current("kind-tutorial", "ada")
+    ours, readers = os.environ["KUBECONFIG"].split(os.pathsep)
+    assert (readers, Path(readers).read_text()) == (kubeconfig, before)
+    assert "token" not in Path(ours).read_text()
+
+
+def test_the_other_contexts_can_still_be_chosen(
+    current: Callable[[str, str], tuple[str, Any]],
+) -> None:
+    current("kind-tutorial", "ada")
+    files = os.environ["KUBECONFIG"]
+    assert choose("production", files, confirmed=True) == "production"

@@ -186,3 +186,38 @@ def test_a_roll_out_is_reported_by_its_replica_and_not_by_its_deadline(
     probe = container["startupProbe"]
     longest_start_s = probe["periodSeconds"] * probe["failureThreshold"]
     assert resource("deployment")["spec"]["progressDeadlineSeconds"] > longest_start_s
+
+
+STEPS = sorted((settings.MANIFESTS / "steps").glob("*.yaml"))
+
+
+def added(before: Any, after: Any) -> list[str]:
+    """What of `before` isn't in `after`: a step only adds. A list of named things is looked up."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        lost = [key for key in before if key not in after]
+        inside = [added(before[key], after[key]) for key in before if key in after]
+        return lost + [name for names in inside for name in names]
+    if isinstance(before, list) and isinstance(after, list) and len(before) <= len(after):
+        if all(isinstance(item, dict) and "name" in item for item in [*before, *after]):
+            named = {item["name"]: item for item in after}
+            return [n for item in before for n in added(item, named.get(item["name"]))]
+        return [str(item) for item in before if item not in after]
+    return [] if before == after else [f"{before} became {after}"]
+
+
+@pytest.mark.parametrize("path", STEPS, ids=lambda path: path.name)
+def test_a_step_of_notebook_04_is_a_deployment_that_the_api_has(path: Path) -> None:
+    schema.check(schema.load(path), path, "V1Deployment")
+
+
+@pytest.mark.parametrize("path", STEPS[1:], ids=lambda path: path.name)
+def test_a_step_of_notebook_04_only_adds_to_the_one_before(path: Path) -> None:
+    before = STEPS[STEPS.index(path) - 1]
+    assert added(schema.load(before), schema.load(path)) == []
+
+
+def test_the_steps_of_notebook_04_lead_to_the_base(pod: dict[str, Any]) -> None:
+    last = schema.load(STEPS[-1])["spec"]["template"]["spec"]
+    container = last["containers"][0]
+    assert container["resources"]["requests"].pop("cpu") == "250m"  # the base: a whole core
+    assert added(last, pod["spec"]) == []

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
+from helpers import settings
 from helpers.errors import NotebookError, NotReadyError
 from helpers.lab import claims, files, publishing, waiting
 
@@ -146,6 +147,17 @@ def test_a_condition_that_fails_ends_the_wait() -> None:
 def test_a_missing_file_cannot_be_shown() -> None:
     with pytest.raises(NotebookError, match="can't be shown"):
         files.show_file("manifests/none.yaml")
+
+
+def test_two_files_are_shown_by_what_differs() -> None:
+    steps = ("manifests/steps/1-smallest.yaml", "manifests/steps/2-locks.yaml")
+    shown = files.show_diff(*steps).data.split("\n")
+    assert shown[0] == f"**`{steps[0]}` → `{steps[1]}`**"
+    assert shown[2] == "````diff"
+    changed = [line for line in shown[3:-1] if line and line[0] in "+-"]
+    whole = [set((settings.ROOT / step).read_text().splitlines()) for step in steps]
+    assert {line[1:] for line in changed if line[0] == "-"} == whole[0] - whole[1]
+    assert {line[1:] for line in changed if line[0] == "+"} >= whole[1] - whole[0]
 
 
 def test_a_claim_says_what_is_true_of_the_run(run: Any) -> None:

@@ -34,8 +34,27 @@ def closed(*, busy: float = 0.1) -> load.Run:
 
 def test_each_request_is_in_time_refused_or_too_late() -> None:
     found = overload.outcome(closed(), run(), objective_s=1.0)
-    assert (found.refused, found.late, found.goodput_per_s) == (100, 200, 20)
-    assert found.goodput_share == pytest.approx(1)
+    assert (found.failures, found.late) == ({"UNAVAILABLE": 100}, 200)
+
+
+def test_goodput_is_counted_over_time() -> None:
+    found = overload.outcome(closed(), run(), objective_s=1.0)
+    # 50 per second are due: those of the first 4 s are too late, those of the last 2 s refused.
+    assert sum(found.goodput) * 0.5 == 200
+    assert found.goodput[:8] == (0,) * 8
+    assert found.goodput[10:15] == (50,) * 5
+    assert found.goodput[17:] == (0,) * 3
+
+
+def test_the_peak_is_the_most_that_was_seen() -> None:
+    assert overload.outcome(closed(), run(), objective_s=1.0).peak_per_s == 40  # 20 in the loop
+    late = overload.outcome(closed(), run(sent_late_s=9.0), objective_s=1.0)
+    assert late.peak_per_s == 20
+
+
+def test_what_lasts_is_judged_by_the_second_half() -> None:
+    found = overload.outcome(closed(), run(), objective_s=1.0)
+    assert found.lasting_share == pytest.approx(155 / 5 / 40)
 
 
 def test_what_was_sent_is_counted_and_not_what_was_asked_for() -> None:

@@ -1,10 +1,14 @@
 """Figures of loads are drawn from summaries, at a size that fits a page, with words for each."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from helpers import photos, stats
 from helpers.client import Prediction
+from helpers.clusters.load_result import Result
 from helpers.lab import plots
 from helpers.lab.plots.picture import Picture
 
@@ -21,7 +25,8 @@ def summary(*, rate: float = 100, latency_s: float = 0.02, failed: bool = False)
 
 
 def fits(picture: Picture) -> bool:
-    height = int.from_bytes(picture.content[20:24], "big") // 2
+    with Image.open(io.BytesIO(picture.content)) as image:  # a PNG, or a JPEG of a photograph
+        height = image.height // 2
     return 100 < picture.width < PAGE and 50 < height < PAGE
 
 
@@ -80,6 +85,27 @@ def test_a_part_of_a_requests_time_that_is_nothing_takes_no_place_in_the_picture
     assert "unaccounted -1 ms" in plots.time_of_a_request(one_more).alt
 
 
+def test_the_picture_of_replicas_has_shares_of_each_panels_own_total() -> None:
+    ways = {"one channel": (40, 0), "round robin": (300, 100)}
+    results = {
+        way: Result(summary(rate=31), dict(zip("ab", counts, strict=True)))
+        for way, counts in ways.items()
+    }
+    picture = plots.requests_per_replica(results)
+    assert fits(picture)
+    assert picture.alt == (
+        "Shares of the requests by replica. one channel, 31 images/s: 100%, 0%; "
+        "round robin, 31 images/s: 75%, 25%"
+    )
+
+
+@pytest.mark.parametrize("cores", [2, 8])
+def test_scaling_says_the_mean_of_its_rounds(cores: int) -> None:
+    picture = plots.scaling({1: [30.0, 30.0], 2: [40.0, 90.0], 4: [60.0, 60.0]}, cores=cores)
+    assert fits(picture)
+    assert picture.alt == "Images per second by replicas: 1 30, 2 60, 4 60"
+
+
 def test_the_scalability_law_is_drawn_past_what_was_measured() -> None:
     rates = {1: 100.0, 2: 180.0, 3: 200.0}
     law = stats.fit_scalability(list(rates), list(rates.values()))
@@ -91,3 +117,23 @@ def test_a_prediction_says_which_network_gave_it() -> None:
     picture = plots.prediction(photos.load("puppy"), answer, network="EfficientNet-Lite2")
     assert fits(picture)
     assert "EfficientNet-Lite2 says golden retriever 84.0%" in picture.alt
+
+
+def test_what_was_predicted_is_drawn_and_told_beside_what_was_seen() -> None:
+    picture = plots.predicted(
+        {"out of traffic": (4, 5), "killed": (14, 17)},
+        {"out of traffic": 4.56, "killed": 19.0},
+        since="the freeze",
+    )
+    assert fits(picture)
+    assert picture.alt == (
+        "Since the freeze: out of traffic: predicted 4 to 5 s, seen after 4.6 s; "
+        "killed: predicted 14 to 17 s, seen after 19.0 s"
+    )
+
+
+def test_the_drawing_of_kubernetes_objects_names_each_in_words_as_well() -> None:
+    picture = plots.objects()
+    assert fits(picture)
+    names = ("Deployment", "ReplicaSet", "pods", "Service", "Namespace", "node", "kubelet")
+    assert [name for name in names if name not in picture.alt] == []

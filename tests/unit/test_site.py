@@ -16,9 +16,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from helpers import settings
 from helpers.book import lessons, site
-from helpers.book.site import cells
+from helpers.book.site import figures, search, sources, tables
 from helpers.lab.claims import CLAIM
 from helpers.lab.publishing import PUBLISHED
+from helpers.lab.recordings import RECORDED
 
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
@@ -38,7 +39,7 @@ Look at *one* shelf.
 
 ## What you'll need
 
-Two minutes.
+2 minutes.
 
 Before it: [the first](00_first.ipynb#1-step). Its code: [settings](../helpers/settings.py).
 """
@@ -77,6 +78,16 @@ def code(source: str, *outputs: Any, tags: tuple[str, ...] = ()) -> Any:
     return new_code_cell(source, outputs=list(outputs), metadata=metadata, execution_count=1)
 
 
+def recorded(where: str) -> list[Any]:
+    box = {RECORDED: {"where": where}, "text/html": f"<div>Recorded on {where}</div>"}
+    return [shown(box), shown({"text/plain": "inception-5d"})]
+
+
+def timed(cell: Any) -> Any:
+    cell.metadata["papermill"] = {"duration": 12.3}
+    return cell
+
+
 def second_notebook() -> Any:
     frame = (
         '<div><style scoped>.dataframe {}</style><table border="1" class="dataframe"><thead><tr>'
@@ -88,10 +99,13 @@ def second_notebook() -> Any:
         code("SIZE = 3  # planks", tags=("parameters",)),
         code("SIZE = 4", tags=("injected-parameters",)),
         new_markdown_cell("## 1. Draw it\n\nA `figure`."),
-        code("draw()", shown({"image/png": PIXEL, "text/plain": "<Figure>"})),
+        timed(code("draw()", shown({"image/png": PIXEL, "text/plain": "<Figure>"}))),
         code("again()", shown({"image/png": PIXEL}, **{"image/png": {"alt": "A plank"}})),
         code("plots.contact_sheet(samples)", shown({"image/png": PIXEL})),
         new_markdown_cell("## 2. Tell it\n\n### In full\n\n### In full"),
+        code("%%cluster\n!kubectl get pods", *recorded("a cluster")),
+        code("from helpers.lab import claim\nfrom helpers import settings"),
+        code("shelf()", shown({"image/png": PIXEL}), tags=("share",)),
         code("frame", shown({"text/html": frame, "text/plain": "frame"})),
         code(
             "talk()",
@@ -191,7 +205,7 @@ def text(tag: Any) -> str:
 
 def test_there_is_a_page_for_each_notebook_that_ran_and_no_old_one(folder: Path) -> None:
     names = sorted(path.name for path in folder.glob("*.html"))
-    assert names == ["00_first.html", "01_second.html", "index.html"]
+    assert names == ["00_first.html", "01_second.html", "glossary.html", "index.html"]
 
 
 def test_nothing_is_loaded_from_the_net(folder: Path) -> None:
@@ -204,7 +218,8 @@ def test_nothing_is_loaded_from_the_net(folder: Path) -> None:
     ]
     style = (folder / "style.css").read_text()
     loaded += re.findall(r"url\(\"?([^)\"]{1,30})", style) + re.findall(r"@import.*", style)
-    assert [url for url in loaded if not re.match(r"data:|pictures/|style\.css$", url)] == []
+    own = re.compile(r"data:|pictures/|(style\.css|search\.js)$")
+    assert [url for url in loaded if not own.match(url)] == []
 
 
 def test_every_file_that_a_page_names_is_there(folder: Path) -> None:
@@ -243,7 +258,8 @@ def test_every_picture_has_words_or_is_beside_them(folder: Path, name: str) -> N
 def test_a_picture_keeps_its_own_words_or_gets_those_of_its_step(page: BeautifulSoup) -> None:
     words = [image["alt"] for image in page.select("article img")]
     sheet = "All photos, small, each with its title."  # as the function's docstring has it
-    assert words == ["Figure of the step “1. Draw it”", "A plank", sheet]
+    steps = ("Figure of the step “1. Draw it”", "Figure of the step “In full”")
+    assert words == [steps[0], "A plank", sheet, steps[1]]
 
 
 def test_a_failed_run_is_told_on_top_of_its_page(folder: Path) -> None:
@@ -318,7 +334,9 @@ def test_a_photo_in_html_is_a_picture_when_its_cell_is_tagged() -> None:
     html = f'<figure><img src="data:image/png;base64,{PIXEL}" alt="A puppy"></figure>'
     first = code("photo", shown({"text/html": html}), tags=("cover",))
     node = new_notebook(cells=[first, code("draw()", shown({"image/png": PIXEL}))])
-    assert cells.cover(node) == (base64.b64decode(PIXEL), "png", "A puppy")
+    (cover,) = figures.covers([node])
+    assert cover is not None
+    assert (cover.content, cover.ending, cover.alt) == (base64.b64decode(PIXEL), "png", "A puppy")
 
 
 def test_pages_lead_to_the_next_and_back(page: BeautifulSoup) -> None:
@@ -392,6 +410,108 @@ def test_a_solution_is_folded_and_its_code_highlighted(page: BeautifulSoup) -> N
     (solution,) = page.select(".prose details")
     assert text(solution.summary) == "Solution"
     assert text(solution.select_one(".highlight")) == "1 + 1"
+
+
+def test_a_step_says_how_long_its_cells_took(page: BeautifulSoup) -> None:
+    steps = {str(heading["id"]): heading.select_one(".took") for heading in page.select("h2[id]")}
+    assert text(steps["1-draw-it"]) == "12 s"
+    assert steps["2-tell-it"] is None
+
+
+def test_a_table_is_a_region_with_a_name_and_headers_that_say_what_they_head(
+    page: BeautifulSoup,
+) -> None:
+    (table,) = page.select("article table.dataframe")
+    assert table.parent["aria-label"] == "Table in “In full”"
+    assert [cell["scope"] for cell in table.select("th")] == ["col", "col", "col", "row"]
+
+
+def test_the_name_of_an_index_stands_over_its_column() -> None:
+    html = (
+        "<table><thead><tr><th></th><th>images/s</th></tr><tr><th>replicas</th><th></th></tr>"
+        "</thead><tbody><tr><th>1</th><td>6.2</td></tr></tbody></table>"
+    )
+    soup = BeautifulSoup(f"<h2>Scale</h2>{html}", "html.parser")
+    tables.tidy(soup)
+    assert [text(cell) for cell in soup.select("thead th")] == ["replicas", "images/s"]
+
+
+def test_a_cell_names_the_files_that_it_imports_from(page: BeautifulSoup, folder: Path) -> None:
+    links = {text(link): str(link["href"]) for link in page.select(".files a")}
+    assert list(links) == ["helpers/lab/claims.py", "helpers/settings.py"]
+    assert (
+        folder / links["helpers/settings.py"]
+    ).resolve() == settings.ROOT / "helpers/settings.py"
+
+
+@pytest.mark.parametrize(
+    ("remote", "address"),
+    [
+        ("https://example.org/a/b.git", "https://example.org/a/b"),
+        ("https://me:secret@example.org/a/b", "https://example.org/a/b"),
+        ("git@example.org:a/b.git", "https://example.org/a/b"),
+        ("ssh://git@example.org:22/a/b.git", "https://example.org/a/b"),
+        ("/srv/git/b", ""),
+        ("", ""),
+    ],
+)
+def test_a_remote_becomes_an_address_without_what_is_secret(remote: str, address: str) -> None:
+    assert address == sources.web_address(remote)
+
+
+def test_a_recording_stands_in_a_box_and_is_told_on_the_index(
+    page: BeautifulSoup, index: BeautifulSoup
+) -> None:
+    box = page.select_one(".from-recording")
+    assert "Recorded on a cluster" in text(box)
+    assert text(page.select_one("[data-first-line] pre")) == "%%cluster !kubectl get pods"
+    assert "1 step recorded on a cluster" in text(index.select(".card")[1])
+
+
+def test_pictures_to_share_have_what_is_true_of_them_and_lead_to_their_step(
+    index: BeautifulSoup, folder: Path
+) -> None:
+    (shared,) = index.select(".shared figure")
+    assert text(shared.figcaption).startswith("The planks are even.")
+    assert shared.a["href"] == "01_second.html#2-tell-it"
+    assert (folder / shared.img["src"]).read_bytes() == base64.b64decode(PIXEL)
+
+
+def test_no_two_cards_have_the_same_kind_of_picture() -> None:
+    prediction = code("plots.prediction(a)", shown({"image/png": PIXEL}))
+    speed = code("plots.speed(b)", shown({"image/png": PIXEL}))
+    nodes = [
+        new_notebook(cells=cells) for cells in ([speed, prediction], [prediction], [prediction])
+    ]
+    kinds = [cover and cover.kind for cover in figures.covers(nodes)]
+    assert kinds == ["speed", "prediction", None]
+
+
+def test_a_search_finds_sections_by_where_they_are() -> None:
+    heading = '<h2 id="a"><span class="step">1</span> Load</h2>'
+    html = f'<p>Before.</p>{heading}<p>A <b>pod</b>.</p><h3 id="b">More</h3><p>End</p>'
+    found = [
+        (one["url"], one["title"], one["text"]) for one in search.sections("p.html", "P", html)
+    ]
+    assert found == [
+        ("p.html", "P", "Before."),
+        ("p.html#a", "Load", "A pod ."),
+        ("p.html#b", "More", "End"),
+    ]
+
+
+def test_the_search_has_every_page_and_its_library(folder: Path) -> None:
+    script = (folder / "search.js").read_text()
+    sections = json.loads(script.rpartition("const SECTIONS = ")[2].rstrip(";\n"))
+    pages = {one["url"].split("#")[0] for one in sections}
+    assert pages == {"00_first.html", "01_second.html", "glossary.html"}
+    assert "MiniSearch" in script
+
+
+def test_who_it_is_for_and_how_long_it_takes_is_told_first(index: BeautifulSoup) -> None:
+    words = text(index.select_one(".whom"))
+    assert "Who it is for" in words
+    assert "About 2 minutes of reading and running in all" in words
 
 
 def contrast(first: str, second: str) -> float:

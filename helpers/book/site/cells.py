@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
-import base64
 import copy
 import functools
-import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +17,14 @@ from bs4 import BeautifulSoup, Tag
 from nbconvert import HTMLExporter
 
 from helpers import settings
-from helpers.book.lessons import tags
+from helpers.book.lessons import step_of, tags
+from helpers.book.site import sources, tables
 from helpers.lab.claims import CLAIM
-from helpers.lab.recordings import RECORDED
+from helpers.lab.recordings import RECORDED, body, need
 
+GLOSSARY = settings.ROOT / "docs" / "glossary.md"
 TEMPLATES = Path(__file__).parent / "templates"
 FRAME = {"What you'll do": "do", "What you'll learn": "learn", "What you'll need": "need"}
-_NUMBER = re.compile(r"^[+\-−]?[\d.,]+(e[+-]?\d+)?\s*(%|×|m?s|µs|[kMG]i?B|img/s|images/s)?$")  # noqa: RUF001 - as printed
 _LONG = 40  # lines of a text output that are shown without scrolling
 
 
@@ -37,12 +36,14 @@ class Body:
         html: the cells, without the title.
         steps: anchor and text of each step, for the table of contents.
         do: what the reader does, in HTML; `learn`: what the reader learns, an item each.
+        minutes: how long reading and running take, as the notebook states; 0 when it doesn't.
     """
 
     html: str
     steps: tuple[tuple[str, str], ...]
     do: str
     learn: tuple[str, ...]
+    minutes: int = 0
 
 
 def render(node: Any, *, pages: Mapping[str, str], folder: Path) -> Body:
@@ -53,7 +54,9 @@ def render(node: Any, *, pages: Mapping[str, str], folder: Path) -> Body:
         pages: file name of each notebook that has a page to the page's.
         folder: where the page goes, from where its links lead.
     """
+    seconds = _seconds_by_step(node)
     node = _with_words_for_figures(_with_quiet_streams(_without_plumbing(node)))
+    _with_what_cells_need(node, folder=folder)
     exporter = HTMLExporter(template_name="cells", extra_template_basedirs=[str(TEMPLATES)])
     exporter.exclude_anchor_links = True
     with warnings.catch_warnings():
@@ -73,12 +76,13 @@ def render(node: Any, *, pages: Mapping[str, str], folder: Path) -> Body:
         style.decompose()
     _apostrophes(soup)
     do, learn = _frame(soup)
+    _first_lines(soup)
     _pictures(soup)
-    steps = _headings(soup)
-    _tables(soup)
+    steps = _headings(soup, seconds)
+    tables.tidy(soup)
     _long_texts(soup)
     _links(soup, pages=pages, folder=folder)
-    return Body(str(soup), steps, do, learn)
+    return Body(str(soup), steps, do, learn, _minutes(soup))
 
 
 def _without_plumbing(node: Any) -> Any:
@@ -86,6 +90,42 @@ def _without_plumbing(node: Any) -> Any:
     node = copy.deepcopy(node)
     node.cells = [cell for cell in node.cells if "published" not in tags(cell)]
     return node
+
+
+def _seconds_by_step(node: Any) -> dict[str, float]:
+    """How long the cells below each second-level heading took, as papermill measured it."""
+    found: dict[str, float] = {}
+    for index, cell in enumerate(node.cells):
+        took = cell.metadata.get("papermill", {}).get("duration")
+        if cell.cell_type == "code" and took:
+            step = step_of(node, index)
+            found[step] = found.get(step, 0) + took
+    return found
+
+
+def _with_what_cells_need(node: Any, *, folder: Path) -> None:
+    """Marks in a copy which cells need a cluster, and the files of `helpers/` that each imports."""
+    for cell in (one for one in node.cells if one.cell_type == "code"):
+        if need(cell.source):
+            cell.metadata["first_line"] = cell.source.partition("\n")[0].strip()
+            cell.source = body(cell.source)
+        cell.metadata["files"] = [
+            {
+                "name": path.relative_to(settings.ROOT).as_posix(),
+                "link": sources.link(path, folder=folder),
+            }
+            for path in sources.imported(cell.source)
+        ]
+
+
+def _first_lines(soup: BeautifulSoup) -> None:
+    """Puts `%%cluster` back over its cell: the highlighter would take all of it for one magic."""
+    for cell in soup.select("[data-first-line]"):
+        code = cell.select_one(".highlight pre")
+        if code is not None:
+            line = soup.new_tag("span", attrs={"class": "first-line"})
+            line.string = f"{cell['data-first-line']}\n"
+            code.insert(0, line)
 
 
 def _with_quiet_streams(node: Any) -> Any:
@@ -164,18 +204,22 @@ def _apostrophes(soup: BeautifulSoup) -> None:
             text.replace_with(re.sub(r"(?<=\w)'(?=\w)", "’", text))  # noqa: RUF001
 
 
-def _headings(soup: BeautifulSoup) -> tuple[tuple[str, str], ...]:
-    """Gives each heading an anchor; returns the second-level ones outside the frame."""
+def slug(text: str) -> str:
+    """The anchor of a heading."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "section"
+
+
+def _headings(soup: BeautifulSoup, seconds: Mapping[str, float]) -> tuple[tuple[str, str], ...]:
+    """Gives each heading an anchor, and a step the time that it took; returns the steps."""
     used: set[str] = set()
     steps = []
     for heading in soup.find_all(["h1", "h2", "h3", "h4"]):
         if heading.name == "h1":
             heading.name = "h2"  # the page's title is the only one of the first level
         text = heading.get_text().strip()
-        slug = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "section"
-        anchor = slug
+        anchor = slug(text)
         while anchor in used:
-            anchor = f"{slug}-{len(used)}"
+            anchor = f"{slug(text)}-{len(used)}"
         used.add(anchor)
         heading["id"] = anchor
         if heading.name == "h2" and heading.find_parent(class_="frame") is None:
@@ -188,29 +232,12 @@ def _headings(soup: BeautifulSoup) -> tuple[tuple[str, str], ...]:
                 mark.string = numbered[1]
                 heading.insert(0, mark)
                 heading.insert(1, " ")
+            if (took := seconds.get(text, 0)) >= 1:
+                time = soup.new_tag("span", attrs={"class": "took", "title": "in this run"})
+                time.string = f"{took:.0f} s"
+                heading.append(" ")
+                heading.append(time)
     return tuple(steps)
-
-
-def _tables(soup: BeautifulSoup) -> None:
-    """Wraps tables, so that a wide one scrolls by itself, and aligns numbers right."""
-    for table in soup.find_all("table"):
-        for attribute in ("border", "style"):
-            table.attrs.pop(attribute, None)
-        box = soup.new_tag("div", attrs={"class": "table", "tabindex": "0"})
-        table.wrap(box)
-        rows = [row.find_all(["td", "th"]) for row in table.find_all("tr")]
-        for column in range(max(map(len, rows), default=0)):
-            cells = [row[column] for row in rows if column < len(row)]
-            body = [cell for cell in cells if cell.name == "td"]
-            if body and all(_is_number(cell.get_text()) for cell in body):
-                for cell in cells:
-                    classes = filter(None, cell.get_attribute_list("class"))
-                    cell["class"] = " ".join([*classes, "number"])
-
-
-def _is_number(text: str) -> bool:
-    text = text.strip()
-    return text in ("", "–", "—", "NaN") or _NUMBER.match(text) is not None
 
 
 def _pictures(soup: BeautifulSoup) -> None:
@@ -222,6 +249,12 @@ def _pictures(soup: BeautifulSoup) -> None:
             step = heading.get_text().strip() if heading else "this page"
             image["alt"] = f"Figure of the step “{step}”"
         image["loading"] = "lazy"
+
+
+def _minutes(soup: BeautifulSoup) -> int:
+    need = soup.select_one(".frame.need")
+    found = re.search(r"(\d+) minutes?\b", need.get_text()) if need is not None else None
+    return int(found[1]) if found else 0
 
 
 def _long_texts(soup: BeautifulSoup) -> None:
@@ -244,35 +277,9 @@ def _links(soup: BeautifulSoup, *, pages: Mapping[str, str], folder: Path) -> No
             continue
         anchor = f"#{url.fragment}" if url.fragment else ""
         target = (settings.NOTEBOOKS / unquote(url.path)).resolve()
-        if target.name in pages:
+        if target == GLOSSARY and GLOSSARY.exists():
+            link["href"] = f"glossary.html{anchor}"
+        elif target.name in pages:
             link["href"] = pages[target.name] + anchor
         else:
-            link["href"] = Path(os.path.relpath(target, folder)).as_posix() + anchor
-
-
-def cover(node: Any, *, tag: str = "cover") -> tuple[bytes, str, str] | None:
-    """The notebook's picture: of the cell tagged so, otherwise its last figure.
-
-    Returns:
-        Its bytes, file name ending and alternative text; None when there is no picture.
-    """
-    pictures = [(cell, found) for cell in node.cells for found in _pictures_of(cell)]
-    tagged = [found for cell, found in pictures if tag in tags(cell)]
-    chosen = tagged[:1] or [found for _, found in pictures][-1:]
-    if not chosen:
-        return None
-    data, ending, alt = chosen[0]
-    return base64.b64decode(data), {"jpeg": "jpg"}.get(ending, ending), alt
-
-
-def _pictures_of(cell: Any) -> Iterator[tuple[str, str, str]]:
-    """Base64, type and alternative text of a cell's pictures, also of those in its HTML."""
-    for output in cell.get("outputs", []):
-        data = output.get("data", {})
-        for kind in ("png", "jpeg"):
-            if (mime := f"image/{kind}") in data:
-                words = output.metadata.get(mime, {}).get("alt") or cell.metadata.get("alt", "")
-                yield data[mime], kind, words
-        for image in BeautifulSoup(data.get("text/html", ""), "html.parser").find_all("img"):
-            if inline := re.match(r"data:image/(png|jpeg);base64,", str(image.get("src"))):
-                yield str(image["src"])[inline.end() :], inline[1], str(image.get("alt", ""))
+            link["href"] = sources.link(target, folder=folder) + anchor

@@ -7,14 +7,17 @@ others, and goes on without credentials when the program that fetches them is mi
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from helpers import settings
 from helpers.errors import SetupError
 
+FOLDER = settings.BUILD / "kubeconfig"
 _NO_KUBECONFIG = "there is no kubeconfig to connect with"
 _ANEW = "Get it anew from whoever runs the cluster, or set KUBECONFIG to another."
 
@@ -63,6 +66,40 @@ def check(files: str, context: str) -> None:
             next_step=user["exec"].get("installHint")
             or f"Install {login}, and start this program again from where it is on PATH.",
         )
+
+
+def make_current(context: str, namespace: str, *, kubeconfig: str | None) -> Path:
+    """Makes a context and a namespace the current ones for programs that this process starts.
+
+    The file that it writes says only which two are current, and holds no credentials. It is put
+    before the reader's own files in `$KUBECONFIG`, where the first that says something counts.
+    Those files, and so the reader's shells, stay as they are.
+
+    Args:
+        context: one that the kubeconfig has.
+        namespace: in that cluster.
+        kubeconfig: as for `location`.
+
+    Returns:
+        The file, in build/kubeconfig.
+
+    Raises:
+        SetupError: there is no such context.
+    """
+    path = FOLDER / (re.sub(r"[^\w.-]+", "-", f"{context}-{namespace}") + ".yaml")
+    files = [Path(file).expanduser() for file in location(kubeconfig).split(os.pathsep) if file]
+    own = os.pathsep.join(str(file) for file in files if file.parent != FOLDER)
+    part = {**_part(own, "context", context, context), "namespace": namespace}
+    current = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": context,
+        "contexts": [{"name": context, "context": part}],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(current), encoding="utf-8")
+    os.environ["KUBECONFIG"] = os.pathsep.join([str(path), own])
+    return path
 
 
 def _part(files: str, kind: str, name: str, context: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
 
 from helpers.errors import ClusterError, ManifestError, SetupError
 
-_CLEAN_UP = "Notebook 10 removes what is left, once the cluster answers again."
+_CLEAN_UP = "Notebook 14 removes what is left, once the cluster answers again."
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from helpers.closing import Closing
 from helpers.clusters import diagnosis, metrics
 from helpers.clusters.interface import BASE, Pod, Pods, Start
 from helpers.clusters.kubernetes import connection, render, rollout, timeline
+from helpers.clusters.kubernetes import kubeconfig as kubeconfig_
 from helpers.clusters.kubernetes.applying import Applier
 from helpers.clusters.kubernetes.inventory import Inventory
 from helpers.clusters.kubernetes.problems import translated
@@ -49,7 +51,6 @@ class KubernetesCluster(Closing):
     """
 
     target = "kubernetes"
-    limitations: Mapping[str, str] = {}
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class KubernetesCluster(Closing):
         confirmed: bool = False,
     ) -> None:
         del models
-        file = str(kubeconfig) if kubeconfig else None
+        self._kubeconfig = file = str(kubeconfig) if kubeconfig else None
         self.context = connection.choose_context(context, kubeconfig=file, confirmed=confirmed)
         self.namespace = namespace or os.environ.get("TUTORIAL_NAMESPACE") or NAMESPACE
         overlay = overlay or os.environ.get("TUTORIAL_OVERLAY") or connection.overlay(self.context)
@@ -166,6 +167,13 @@ class KubernetesCluster(Closing):
         """The replicas as they are now."""
         return rollout.table(self._pods())
 
+    @cached_property
+    def limitations(self) -> Mapping[str, str]:
+        """What this cluster, or our role in it, doesn't allow: a sentence for each feature."""
+        from helpers.clusters.kubernetes import abilities
+
+        return abilities.limitations(self)
+
     @property
     def load_balancer(self) -> str:
         """`host:port` of the Service's gRPC port; a forwarded port where it has no address."""
@@ -217,6 +225,18 @@ class KubernetesCluster(Closing):
         events = self.events()
         starts = (timeline.start_of(pod, events) for pod in self._pods())
         return [start for start in starts if start is not None]
+
+    def kubeconfig(self) -> Path:
+        """Lets plain `kubectl` here, as in `!kubectl get pods`, use this context and namespace.
+
+        Returns:
+            The file that says so, which is now the first of `$KUBECONFIG`.
+
+        Raises:
+            SetupError: there is no kubectl.
+        """
+        render.kubectl()  # a sentence now, or `command not found` under each line
+        return kubeconfig_.make_current(self.context, self.namespace, kubeconfig=self._kubeconfig)
 
     def delete(self) -> None:
         """Removes all that carries our label, and the namespace if it was made here."""

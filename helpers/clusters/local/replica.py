@@ -190,8 +190,8 @@ class Replica:
                 failures += 1
                 told = f"startup probe {template.startup}: {why}"
                 self._note(reason=told)
-                if failures >= template.startup.failure_threshold:
-                    return f"{told} ({failures} times)"
+                if failures >= (most := template.startup.failure_threshold):
+                    return f"{told} (failure {failures} of {most})"
         readiness = asyncio.ensure_future(self._readiness(template.readiness))
         try:
             if template.liveness is None:

@@ -158,8 +158,8 @@ class LocalCluster(Closing):
                 good = sum(pod["ready"] and pod["current"] for pod in pods)
                 waited_s = time.monotonic() - start
                 going = sum(pod["status"] == "Terminating" or not pod["current"] for pod in pods)
-                rest = f", {going} to go" if going else ""
-                line.show(f"{name}: {good} of {wanted} replicas ready{rest}, {waited_s:.0f} s")
+                kind, rest = ("new replicas", f", {going} old") if going else ("replicas", "")
+                line.show(f"{name}: {good} of {wanted} {kind} ready{rest}, {waited_s:.0f} s")
                 if good == wanted == len(pods):
                     return self.pods()
                 self._raise_if_hopeless(pods, wanted)

@@ -4,7 +4,9 @@ Nothing here measures or computes; what is drawn is what the run returned. Colou
 without hue (Okabe and Ito's palette), and a line has a marker as well as a colour.
 """
 
-from helpers.lab.plots.clusters import autoscaling, starts
+from helpers.lab.plots.clusters import autoscaling, predicted, starts
+from helpers.lab.plots.doors import doors
+from helpers.lab.plots.layers import layers
 from helpers.lab.plots.loads import (
     batching,
     closed_loop,
@@ -12,9 +14,10 @@ from helpers.lab.plots.loads import (
     percentiles,
     time_of_a_request,
 )
+from helpers.lab.plots.objects import objects
 from helpers.lab.plots.pictures import contact_sheet, prediction, preprocessing
 from helpers.lab.plots.speed import comparison, measures, requests_per_replica, scalability, scaling
-from helpers.lab.plots.timeline import timeline
+from helpers.lab.plots.timeline import goodput, hang, timeline
 
 __all__ = [
     "autoscaling",
@@ -22,9 +25,15 @@ __all__ = [
     "closed_loop",
     "comparison",
     "contact_sheet",
+    "doors",
+    "goodput",
+    "hang",
     "latency_against_load",
+    "layers",
     "measures",
+    "objects",
     "percentiles",
+    "predicted",
     "prediction",
     "preprocessing",
     "requests_per_replica",

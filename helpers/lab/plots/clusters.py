@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from helpers.lab.plots.picture import Picture, picture
-from helpers.lab.plots.style import BLUE, GREEN, GREY, ORANGE, axes_of
+from helpers.lab.plots.style import BLUE, GREEN, GREY, ORANGE, SHADE, axes_of
 
 if TYPE_CHECKING:
     from helpers.clusters import Start
@@ -47,6 +47,38 @@ def starts(replicas: Sequence[Start]) -> Picture:
     return picture(figure, alt="Starts of replicas: " + "; ".join(told))
 
 
+def predicted(
+    spans_s: Mapping[str, tuple[float, float]], seen_s: Mapping[str, float], *, since: str
+) -> Picture:
+    """When something was predicted to happen, as a bar, and when it did, as a mark.
+
+    Args:
+        spans_s: what happens, to the earliest and latest second at which it should.
+        seen_s: what happened, to the second at which it did.
+        since: the moment from which the seconds count, in words.
+    """
+    figure, (axis,) = axes_of(1, 1, size=(9, 0.55 * len(spans_s) + 1.2))
+    names = list(spans_s)
+    widths = [latest - earliest for earliest, latest in spans_s.values()]
+    starts = [earliest for earliest, _ in spans_s.values()]
+    axis.barh(names, widths, left=starts, color=BLUE, alpha=0.35, label="predicted")
+    axis.plot([seen_s[name] for name in names], names, "D", color=ORANGE, label="seen")
+    for index, name in enumerate(names):
+        right = max(spans_s[name][1], seen_s[name])
+        axis.text(right, index, f"   {seen_s[name]:.1f} s", va="center")
+    most = max(max(latest for _, latest in spans_s.values()), *seen_s.values())
+    axis.invert_yaxis()
+    axis.grid(visible=False, axis="y")
+    axis.grid(visible=True, axis="x", color=SHADE)
+    axis.set(xlabel=f"seconds since {since}", xlim=(0, 1.15 * most))
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    told = (
+        f"{name}: predicted {earliest:.0f} to {latest:.0f} s, seen after {seen_s[name]:.1f} s"
+        for name, (earliest, latest) in spans_s.items()
+    )
+    return picture(figure, alt=f"Since {since}: " + "; ".join(told))
+
+
 def autoscaling(moments: Sequence[Moment], *, load_until_s: float, target: float) -> Picture:
     """Replicas and their processor time, while an autoscaler follows the load.
 
@@ -67,7 +99,7 @@ def autoscaling(moments: Sequence[Moment], *, load_until_s: float, target: float
     below.axhline(100 * target, color=GREY, linestyle="--", linewidth=1, label="target")
     below.set(title="Processor time, % of the request", xlabel="seconds", ylim=(0, None))
     for axis in (above, below):
-        axis.axvspan(0, load_until_s, color="#f3f4f6", zorder=0)
+        axis.axvspan(0, load_until_s, color=SHADE, zorder=0, label="under load")
         axis.set_xlim(0, 1.03 * max(at))
         # Beside the axes: wherever it stood inside, a line may run.
         axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))

@@ -35,7 +35,7 @@ class Picture:
         data = base64.b64encode(self.content).decode()
         html = (
             f'<img alt="{escape(self.alt)}" width="{self.width}" '
-            f'src="data:image/{self.kind};base64,{data}">'
+            f'class="{"plot" if self.kind == "png" else "photographs"}" src="data:image/{self.kind};base64,{data}">'
         )
         return {"text/html": html, "text/plain": self.alt}
 

@@ -72,7 +72,7 @@ class Flow:
         due = self.records["due_s"]
         return Flow(self.records[(due >= start_s) & (due < end_s)], self.details)
 
-    def trouble_until_s(self, slow_s: float) -> float | None:
+    def disturbed_until_s(self, slow_s: float) -> float | None:
         """When the last request ended that was lost or took longer than `slow_s`; None: none."""
         took = self.records["done_s"] - self.records["due_s"]
         bad = self.records[(self.records["code"] != 0) | (took > slow_s)]
@@ -86,14 +86,14 @@ class Flow:
 
         Returns:
             `at_s` (a bucket's middle), `answered` and `lost` a second, by when they ended, and
-            `p99_ms` of those that ended in it (NaN where none was answered).
+            `slowest_ms` of those that ended in it (NaN where none was answered).
         """
         done, code = self.records["done_s"], self.records["code"]
         edges = width_s * np.arange(int(done.max(initial=0.0) / width_s) + 1)
         latency = (done - self.records["due_s"]) * 1e3
         which = np.digitize(done, edges) - 1
-        p99 = [
-            float(np.quantile(found, 0.99)) if len(found) else np.nan
+        slowest = [
+            float(found.max()) if len(found) else np.nan
             for i in range(len(edges) - 1)
             for found in (latency[(which == i) & (code == 0)],)
         ]
@@ -101,7 +101,7 @@ class Flow:
             "at_s": (edges[:-1] + edges[1:]) / 2,
             "answered": np.histogram(done[code == 0], edges)[0] / width_s,
             "lost": np.histogram(done[code != 0], edges)[0] / width_s,
-            "p99_ms": np.array(p99),
+            "slowest_ms": np.array(slowest),
         }
 
     def to_row(self) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from helpers import settings, stats
 from helpers.client import Resilience, protos
+from helpers.closing import scratch
 from helpers.errors import LoadError
 from helpers.load.child_output import ChildOutput
 from helpers.load.traffic.flow import Flow
@@ -80,7 +80,7 @@ class Traffic:
     def __init__(self, requests: list[bytes], *, plan: dict[str, Any], zero: float | None) -> None:
         self._plan, self._last_words = plan, ""
         self._result: dict[str, Any] = {"details": {}, "hedges": 0, "hedges_won": 0}
-        self._folder = TemporaryDirectory(prefix="traffic-")
+        self._folder = scratch("traffic")
         folder = Path(self._folder.name)
         self._file, self._errors = folder / "records", folder / "errors"
         self._file.touch()
