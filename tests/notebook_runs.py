@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
+from helpers import settings
 from helpers.book import lessons, runner
+from helpers.lab import recordings
 from helpers.lab.claims import claims
 
 # What a notebook may write to stderr, by a line of it: red boxes in JupyterLab, so each is one that
@@ -39,7 +43,69 @@ def published_by(number: str, folder: Path, parameters: Mapping[str, Any]) -> di
     assert outcome.leftovers == ()
     assert [claim.sentence for claim in claims(output) if claim.contradicted] == []
     assert red_lines(lessons.read(output), allowed=RED.get(number)) == []
-    return {name: item.value for name, item in outcome.published.items()}
+    values = {name: item.value for name, item in outcome.published.items()}
+    recording = settings.RECORDINGS / f"{number}.json"
+    if parameters.get("TARGET") == "kubernetes" and recording.exists():
+        assert unlike(values, recordings.read(recording)["published"]) == {}, "run: make record"
+    return values
+
+
+def unlike(
+    fresh: Mapping[str, Any], recorded: Mapping[str, Any], *, factor: float = 10
+) -> dict[str, tuple[Any, Any]]:
+    """What a run on a cluster published that isn't like what is recorded, by name, both values.
+
+    The same names, the same answers to yes and no, and numbers of the same size: tests run a
+    notebook with fewer requests than its recording had, beside other tests, so a shape is compared
+    and no speed. One is added to each number, so that none and few are alike.
+    """
+    apart: dict[str, tuple[Any, Any]] = {}
+    for name in fresh.keys() | recorded.keys():
+        new, old = fresh.get(name, "not published"), recorded.get(name, "not recorded")
+        if (
+            isinstance(new, bool)
+            or isinstance(old, bool)
+            or not (name in fresh and name in recorded)
+        ):
+            alike = new == old
+        elif isinstance(new, (int, float)) and isinstance(old, (int, float)):
+            alike = 1 / factor < (abs(new) + 1) / (abs(old) + 1) < factor
+        else:
+            alike = type(new) is type(old)
+        if not alike:
+            apart[name] = (new, old)
+    return apart
+
+
+def with_solutions(number: str, folder: Path, *, last: str) -> lessons.Lesson:
+    """The notebook as a reader leaves it who types in what its exercises and solutions have.
+
+    Args:
+        number: of the notebook.
+        folder: where the copy is written.
+        last: what the exercises say to type in the end.
+
+    Returns:
+        The copy, whose typed cells have the ids `typed-0`, `typed-1`, ….
+    """
+    (lesson,) = lessons.choose(lessons.find(), number)
+    node = lessons.read(lesson.path)
+    (at,) = (i for i, cell in enumerate(node.cells) if cell.source.startswith("## On your own"))
+    typed = re.findall(r"^```python\n(.*?)^```", node.cells[at].source, re.DOTALL | re.MULTILINE)
+    node.cells[at + 1 : at + 1] = [
+        nbformat.v4.new_code_cell(source.strip(), id=f"typed-{i}")
+        for i, source in enumerate([*typed, last])
+    ]
+    copy = folder / lesson.path.name
+    nbformat.write(node, copy)
+    return dataclasses.replace(lesson, path=copy)
+
+
+def shown(node: Any, cell_id: str) -> str:
+    """The last thing that a cell of an executed notebook showed, as text."""
+    (cell,) = (cell for cell in node.cells if cell.id == cell_id)
+    output = cell.outputs[-1]
+    return str(output.get("text") or output.data["text/plain"])
 
 
 def red_lines(node: Any, *, allowed: str | None) -> list[str]:

@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 
 FIRST = {
-    "00": "00_check_your_setup.ipynb",
+    "00": "00_start_here.ipynb",
     "01": "01_export_inception_v3.ipynb",
     "02": "02_serve_and_classify.ipynb",
 }

@@ -1,4 +1,4 @@
-"""make_releases.py FOLDER: the releases that notebook 07 rolls out, as it makes them on `local`.
+"""make_releases.py FOLDER: the releases that notebook 08 rolls out, as it makes them on `local`.
 
 Each is a folder of models, as an image holds one: FOLDER/1 and FOLDER/2 have that version,
 FOLDER/3 only one that can't be loaded, and FOLDER/several all versions side by side.

@@ -39,7 +39,7 @@ def cleaned(run: RunNotebook, context: str, namespace: str) -> dict[str, Any]:
     """After a session that was interrupted: it had applied, and never came to its last cell."""
     with KubernetesCluster(context=context, namespace=namespace) as cluster:
         cluster.apply(replicas=1)
-    return run("10")
+    return run("14")
 
 
 def test_nothing_blocks_the_cluster(checked: dict[str, Any]) -> None:

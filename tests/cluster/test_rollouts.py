@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(1200)  # a whole notebook is run for the first 
 
 @pytest.fixture(scope="module")
 def rolled_out(context: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What notebook 07 publishes on the cluster, with its ten thousand requests.
+    """What notebook 08 publishes on the cluster, with its ten thousand requests.
 
     Its releases are on the nodes, as `make cluster-images` puts them there.
     """
@@ -29,7 +29,7 @@ def rolled_out(context: str, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         "RATE": 100.0,
     }
     with notebooks_namespace(context, "test-roll-out") as where:
-        return published_by("07", folder, where | parameters)
+        return published_by("08", folder, where | parameters)
 
 
 def test_no_request_of_ten_thousand_is_lost_while_pods_are_replaced(

@@ -363,7 +363,7 @@ def test_a_kubeconfig_that_is_a_folder_says_so(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server whose certificate nobody trusts, and which is no API server."""
-    pair = certificates.Authority(tmp_path_factory.mktemp("tls"), "ours").sign("server")
+    pair = certificates.Authority("ours").sign("server")
     folder = tmp_path_factory.mktemp("pair")
     (folder / "both.pem").write_bytes(pair.key + pair.certificate)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -61,7 +61,7 @@ def test_all_links_of_the_contents_lead_somewhere(tmp_path: Path) -> None:
 
 
 def test_git_ignores_the_copies() -> None:
-    assert "lab/" in (settings.ROOT / ".gitignore").read_text().splitlines()
+    assert "/lab/" in (settings.ROOT / ".gitignore").read_text().splitlines()
 
 
 def test_options_are_passed_on_and_come_last() -> None:

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
+from notebook_runs import unlike
 from PIL import Image
+from rich.console import Console
 
 from helpers import settings
 from helpers.book import lessons, record, runner
@@ -191,6 +193,49 @@ def test_a_picture_within_html_is_made_small_and_keeps_its_words() -> None:
     found = with_small_pictures({"data": {"text/html": html}, "metadata": {}})["data"]["text/html"]
     assert found.startswith('<img alt="black" src="data:image/png;base64,')
     assert len(found) < len(html)
+
+
+def test_the_command_writes_a_file_per_notebook_and_keeps_it_when_a_run_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "RECORDINGS", tmp_path / "recordings")
+    monkeypatch.setattr(record, "OUTPUT", tmp_path / "executed")
+    monkeypatch.setattr(record, "place", lambda needs, context: f"{', '.join(needs)} of {context}")
+    setup = new_code_cell("TARGET = 'local'\nCONTEXT = None", metadata={"tags": ["parameters"]})
+    use = [new_code_cell("from helpers import lab"), new_code_cell("%%cluster\nprint(TARGET)")]
+    path, plain = tmp_path / "07_recorded.ipynb", tmp_path / "08_plain.ipynb"
+    nbformat.write(new_notebook(cells=[setup, *use]), path)
+    nbformat.write(new_notebook(cells=[new_code_cell("1 / 0")]), plain)  # it isn't run
+    console = Console(file=io.StringIO(), width=200)
+    assert record.run({"CONTEXT": "tutorial"}, folder=tmp_path, console=console) == 0
+    written = tmp_path / "recordings" / "07.json"
+    found = recordings.read(written)
+    assert found["where"] == "cluster of tutorial"
+    shown = [{"data": {"text/plain": "kubernetes"}, "metadata": {}}]
+    assert found["cells"] == [{"source": "print(TARGET)", "outputs": shown}]
+
+    nbformat.write(new_notebook(cells=[setup, *use, new_code_cell("1 / 0")]), path)
+    assert record.run({}, folder=tmp_path, console=console) == 1
+    assert "failed at code cell 4, nothing was recorded" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert recordings.read(written) == found
+    assert [file.name for file in written.parent.iterdir()] == ["07.json"]
+
+
+@pytest.mark.parametrize(
+    ("fresh", "recorded", "apart"),
+    [
+        ({"a": 12, "b": True, "c": "x"}, {"a": 30.0, "b": True, "c": "y"}, []),
+        ({"a": 0}, {"a": 8}, []),
+        ({"a": 0}, {"a": 60}, ["a"]),
+        ({"a": True}, {"a": False}, ["a"]),
+        ({"a": None}, {"a": 3}, ["a"]),
+        ({"a": 1}, {"b": 1}, ["a", "b"]),
+    ],
+)
+def test_a_fresh_run_is_compared_by_its_shape(
+    fresh: dict[str, Any], recorded: dict[str, Any], apart: list[str]
+) -> None:
+    assert sorted(unlike(fresh, recorded)) == apart
 
 
 def test_no_two_cells_that_need_a_cluster_have_one_source() -> None:

@@ -172,7 +172,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> certificates.Authority:
-    return certificates.Authority(tmp_path_factory.mktemp("authority"), "company")
+    return certificates.Authority("company")
 
 
 def served(root: Path, pair: Path | None = None) -> Iterator[str]:
@@ -282,14 +282,14 @@ def recipe(*words: str, **environment: str) -> str:
 
 def test_options_of_make_lab_reach_jupyterlab() -> None:
     said = recipe("lab", "LAB=--no-browser --port 9999")
-    assert ".venv/bin/python -m helpers.open_lab --no-browser --port 9999\n" in said
+    assert ".venv/bin/python -m helpers.book.open_lab --no-browser --port 9999\n" in said
 
 
 def test_an_activated_conda_environment_of_ours_is_used(tmp_path: Path) -> None:
     packages = tmp_path / "lib" / "python3.12" / "site-packages"
     (packages / "inception_serving_tutorial-0.1.0.dist-info").mkdir(parents=True)
     said = recipe("lab", CONDA_PREFIX=str(tmp_path))
-    assert f"{tmp_path}/bin/python -m helpers.open_lab" in said
+    assert f"{tmp_path}/bin/python -m helpers.book.open_lab" in said
     assert "no .venv is made" in said
     assert "setup/environment" not in said
 
@@ -297,7 +297,7 @@ def test_an_activated_conda_environment_of_ours_is_used(tmp_path: Path) -> None:
 def test_another_conda_environment_is_not(tmp_path: Path) -> None:
     said = recipe("lab", CONDA_PREFIX=str(tmp_path))
     assert "setup/environment .venv" in said
-    assert ".venv/bin/python -m helpers.open_lab" in said
+    assert ".venv/bin/python -m helpers.book.open_lab" in said
 
 
 SESSION = """

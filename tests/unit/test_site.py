@@ -205,7 +205,7 @@ def text(tag: Any) -> str:
 
 def test_there_is_a_page_for_each_notebook_that_ran_and_no_old_one(folder: Path) -> None:
     names = sorted(path.name for path in folder.glob("*.html"))
-    assert names == ["00_first.html", "01_second.html", "index.html"]
+    assert names == ["00_first.html", "01_second.html", "glossary.html", "index.html"]
 
 
 def test_nothing_is_loaded_from_the_net(folder: Path) -> None:
@@ -503,7 +503,8 @@ def test_a_search_finds_sections_by_where_they_are() -> None:
 def test_the_search_has_every_page_and_its_library(folder: Path) -> None:
     script = (folder / "search.js").read_text()
     sections = json.loads(script.rpartition("const SECTIONS = ")[2].rstrip(";\n"))
-    assert {one["url"].split("#")[0] for one in sections} == {"00_first.html", "01_second.html"}
+    pages = {one["url"].split("#")[0] for one in sections}
+    assert pages == {"00_first.html", "01_second.html", "glossary.html"}
     assert "MiniSearch" in script
 
 

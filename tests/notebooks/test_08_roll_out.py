@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 @pytest.fixture(scope="module")
 def rolled_out(run_notebook: RunNotebook) -> dict[str, Any]:
-    return run_notebook("07", REQUESTS=10_000, RATE=150.0)
+    return run_notebook("08", REQUESTS=10_000, RATE=150.0)
 
 
 def test_no_request_of_ten_thousand_is_lost_while_replicas_are_replaced(
