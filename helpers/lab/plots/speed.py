@@ -35,7 +35,7 @@ def measures(ratios: Mapping[str, Ratio]) -> Picture:
     }
     ends = [value + right for value, (_, right) in zip(values, reach, strict=True)]
     for row, (end, text) in enumerate(zip(ends, words.values(), strict=True)):
-        axis.text(end, row, f"  {text}", va="center")
+        axis.text(max(end, 1), row, f"  {text}", va="center")  # right of the line at 1
     axis.axvline(1, color="#333", linewidth=1)
     axis.invert_yaxis()
     axis.grid(visible=False)
