@@ -188,7 +188,8 @@ class Fleet:
 
     def __str__(self) -> str:
         what = "machine" if self.machines == 1 else "machines"
-        return f"{self.machines} {what}, ${self.usd_per_hour:.2f} per hour, at {self.busy:.0%} of their load"
+        price = f"${self.usd_per_hour:.2f} per hour"
+        return f"{self.machines} {what}, {price}, at {self.busy:.0%} of their load"
 
     __repr__ = __str__
 
