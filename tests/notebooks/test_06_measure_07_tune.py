@@ -52,7 +52,7 @@ def test_littles_law_holds(measured: dict[str, Any]) -> None:
     assert measured["littles_law"] == pytest.approx(1, abs=0.1)
 
 
-def test_the_highest_rate_is_below_the_capacity(measured: dict[str, Any]) -> None:
+def test_the_highest_rate_is_of_the_capacitys_size(measured: dict[str, Any]) -> None:
     assert (
         0
         < (measured["highest_rate_per_second"] or 1)
