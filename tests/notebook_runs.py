@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
 from helpers import settings
@@ -73,6 +75,37 @@ def unlike(
         if not alike:
             apart[name] = (new, old)
     return apart
+
+
+def with_solutions(number: str, folder: Path, *, last: str) -> lessons.Lesson:
+    """The notebook as a reader leaves it who types in what its exercises and solutions have.
+
+    Args:
+        number: of the notebook.
+        folder: where the copy is written.
+        last: what the exercises say to type in the end.
+
+    Returns:
+        The copy, whose typed cells have the ids `typed-0`, `typed-1`, ….
+    """
+    (lesson,) = lessons.choose(lessons.find(), number)
+    node = lessons.read(lesson.path)
+    (at,) = (i for i, cell in enumerate(node.cells) if cell.source.startswith("## On your own"))
+    typed = re.findall(r"^```python\n(.*?)^```", node.cells[at].source, re.DOTALL | re.MULTILINE)
+    node.cells[at + 1 : at + 1] = [
+        nbformat.v4.new_code_cell(source.strip(), id=f"typed-{i}")
+        for i, source in enumerate([*typed, last])
+    ]
+    copy = folder / lesson.path.name
+    nbformat.write(node, copy)
+    return dataclasses.replace(lesson, path=copy)
+
+
+def shown(node: Any, cell_id: str) -> str:
+    """The last thing that a cell of an executed notebook showed, as text."""
+    (cell,) = (cell for cell in node.cells if cell.id == cell_id)
+    output = cell.outputs[-1]
+    return str(output.get("text") or output.data["text/plain"])
 
 
 def red_lines(node: Any, *, allowed: str | None) -> list[str]:

@@ -34,7 +34,7 @@ class Prediction:
 
     def _shown_scores(self) -> list[str]:
         if all(0 <= score <= 1 for score in self.scores):
-            return [f"{score:.1%}" for score in self.scores]
+            return [percent(score) for score in self.scores]
         return [f"{score:.2f}" for score in self.scores]
 
     def __repr__(self) -> str:
@@ -62,6 +62,11 @@ class ModelVersion:
     version: int
     state: str
     error: str = ""
+
+
+def percent(score: float) -> str:
+    """A probability as a person reads it: `84.0%`, and `<0.1%` instead of `0.0%`."""
+    return "<0.1%" if score < 0.0005 else f"{score:.1%}"
 
 
 def predictions(answer: bytes) -> list[Prediction]:

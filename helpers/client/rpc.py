@@ -127,7 +127,7 @@ def _words(code: str, details: str, address: str, model: str, timeout_s: float |
             f"{name} was not found",
             f"the server says: {details}",
             "Check the model's name and version against the server's --model_name and the version "
-            "directories; a server that is still loading the model answers the same.",
+            "directories; one that was added to a running server is not found until it is loaded.",
         )
     if code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"):
         return _refused(details, name)

@@ -167,7 +167,7 @@ class Container(Closing):
             self._container.remove(force=True, volumes=True)
 
     def _serves(self, version: int | None) -> bool:
-        """Whether the server says AVAILABLE: its 200 alone may mean that it still loads."""
+        """Whether the server says AVAILABLE: its 200 alone may be of a version that failed."""
         try:
             url = f"http://{self.rest_address}/v1/models/{settings.MODEL_NAME}"
             with urlopen(url, timeout=2) as answer:

@@ -1,4 +1,4 @@
-"""Notebooks 00, 01, 02 and the local part of 05, run as `make tutorial` does, publish what is so.
+"""Notebooks 00, 01 and the local part of 05, run as `make tutorial` does, publish what is so.
 
 Where it is not about Inception-v3 itself, they run on the light network.
 """
@@ -12,14 +12,14 @@ import pytest
 from conftest import RunNotebook
 from solutions import Solved
 
-from helpers import machine, photos
+from helpers import machine
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the first of these notebooks exports to, and the others find it."""
+    """Where 01 or 05 exports to, whichever comes first."""
     return tmp_path_factory.mktemp("exports") / "models"
 
 
@@ -31,11 +31,6 @@ def checked(run_notebook: RunNotebook) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def exported(run_notebook: RunNotebook, models: Path) -> dict[str, Any]:
     return run_notebook("01", NETWORK="light", MODELS=str(models), SECONDS=0.1)
-
-
-@pytest.fixture(scope="module")
-def served(run_notebook: RunNotebook, models: Path, exported: dict[str, Any]) -> dict[str, Any]:
-    return run_notebook("02", NETWORK="light", MODELS=str(models))
 
 
 @pytest.fixture(scope="module")
@@ -67,30 +62,6 @@ def test_the_top_label_has_a_probability(exported: dict[str, Any]) -> None:
 
 def test_the_fast_forms_speed_is_measured(exported: dict[str, Any]) -> None:
     assert exported["fast_over_plain"] > 0
-
-
-def test_the_server_answers_as_the_export_did(
-    exported: dict[str, Any], served: dict[str, Any]
-) -> None:
-    assert served["top_label"] == exported["top_label"]
-    # The same graph on the same photo, by another session.
-    assert served["top_score"] == pytest.approx(exported["top_score"], rel=1e-4)
-
-
-def test_every_photo_is_answered(served: dict[str, Any]) -> None:
-    assert served["photos_answered"] == len(photos.samples())
-
-
-def test_rest_and_grpc_agree(served: dict[str, Any]) -> None:
-    assert served["rest_agrees"] is True
-
-
-def test_three_mistakes_have_the_codes_of_tensorflow_serving(served: dict[str, Any]) -> None:
-    assert served["mistakes"] == {
-        "a wrong input name": "INVALID_ARGUMENT",
-        "a text file as a photo": "INVALID_ARGUMENT",
-        "an unknown model": "NOT_FOUND",
-    }
 
 
 def test_one_channel_is_pinned_to_one_replica(scaled: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ CELL_LINES = 20
 SMALL_LINES = 6
 # Not titles of what a reader does: "Scaling", "Introduction", "The benchmark".
 NO_VERBS = re.compile(r"^(a|an|the|how|why|what|introduction|\w+ing)\b", re.IGNORECASE)
-MAGICS = re.compile(r"^\s*[%!]", re.MULTILINE)
+MAGICS = re.compile(r"^\s*[%!](?:.*\\\n)*", re.MULTILINE)  # with the lines that go on by a `\\`
 
 LESSONS = lessons.find()
 all_notebooks = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.path.stem)

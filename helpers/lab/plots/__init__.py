@@ -6,6 +6,7 @@ without hue (Okabe and Ito's palette), and a line has a marker as well as a colo
 
 from helpers.lab.plots.clusters import autoscaling, predicted, starts
 from helpers.lab.plots.doors import doors
+from helpers.lab.plots.layers import layers
 from helpers.lab.plots.loads import (
     batching,
     closed_loop,
@@ -28,6 +29,7 @@ __all__ = [
     "goodput",
     "hang",
     "latency_against_load",
+    "layers",
     "measures",
     "objects",
     "percentiles",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 
+from helpers.client.answers import percent
 from helpers.lab.plots.picture import Picture, picture
 from helpers.lab.plots.style import BLUE, GREY, axes_of
 from helpers.photos import Photo
@@ -32,7 +33,7 @@ def prediction(
     _show(left, photo)
     names = [_short(name) for name in answer.labels]
     bars = right.barh(names, answer.scores, color=[BLUE] + [GREY] * (len(names) - 1))
-    right.bar_label(bars, fmt=lambda score: f" {score:.1%}", color="#333")
+    right.bar_label(bars, fmt=lambda score: f" {percent(score)}", color="#333")
     right.invert_yaxis()
     right.grid(visible=False)
     right.set(xlim=(0, 1.25 * max(answer.scores)), xticks=[], title=f"What {network} says")
