@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import RunNotebook
+from solutions import Solved
 
 from helpers.load import results
 from helpers.load.results import Result
@@ -97,3 +98,25 @@ def test_contention_is_a_share(tuned: dict[str, Any]) -> None:
 @pytest.mark.parametrize("notebook", ["measured", "tuned"])
 def test_nothing_is_left(notebook: str, request: pytest.FixtureRequest) -> None:
     assert request.getfixturevalue(notebook)["leftovers"] == []
+
+
+def test_the_exercises_of_06_end_as_their_solutions_say() -> None:
+    with Solved("06", steps=[1, 2, 3], parameters={"NETWORK": "light"}) as solved:
+        shorter, (from_due, from_sent) = solved.values()
+    # 20 of 300 requests are due in the 0.2 s of stall; the later they are due, the less they wait.
+    assert shorter.p99_ms > 100
+    assert sum(shorter.histogram.rank_ms(n) > 50 for n in range(1, shorter.successes + 1)) >= 10
+    # An open loop sends when a request is due, give or take what this machine is late.
+    assert from_sent > 500
+    assert from_due > 500
+
+
+def test_the_exercises_of_07_end_as_their_solutions_say() -> None:
+    parameters = {"NETWORK": "light", "SECONDS": 0.8, "ROUNDS": 2}
+    with Solved("07", steps=[1, 2, 3, 4], parameters=parameters) as solved:
+        limited, priced, picture = solved.values()
+    (_, few), (_, enough) = limited.values()
+    assert any("the server takes 4 at a time on each" in note for note in few)  # they waited
+    assert not any("waited for room" in note for note in enough)  # 8 connections × 4 = 32
+    assert "basis" in priced.columns
+    assert picture.alt.startswith("Images per second by batch")

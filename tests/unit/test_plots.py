@@ -52,11 +52,22 @@ def test_where_requests_were_given_up_there_is_no_latency(all_of_them: bool) -> 
     assert picture.alt.endswith("requests given up at " + "20/s, " * all_of_them + "60/s")
 
 
+def test_a_rate_at_which_the_generator_was_late_is_marked() -> None:
+    points = {rate: summary(rate=rate) for rate in (20.0, 60.0)}
+    lines = {"knee_per_s": 60, "objective_ms": 50, "capacity_per_s": 90}
+    picture = plots.latency_against_load(points, invalid=[60.0, 90.0], **lines)
+    assert fits(picture)
+    assert picture.alt.endswith("the generator was late at 60/s")
+    assert "late" not in plots.latency_against_load(points, **lines).alt
+
+
 def test_percentiles_of_two_measures_share_a_figure() -> None:
     both = {"honest": summary(latency_s=1), "naive": summary(latency_s=0.01)}
     picture = plots.percentiles(both, title="A stall")
     assert fits(picture)
     assert picture.alt.startswith("A stall; p99 in ms: honest ")
+    slowest = summary(latency_s=1).max_ms
+    assert f"the slowest request in ms: honest {slowest:.3g}, naive " in picture.alt
 
 
 @pytest.mark.parametrize("best", [(8, 0), None])
@@ -106,7 +117,7 @@ def test_scaling_says_the_mean_of_its_rounds(cores: int) -> None:
     assert picture.alt == "Images per second by replicas: 1 30, 2 60, 4 60"
 
 
-def test_the_scalability_law_is_drawn_past_what_was_measured() -> None:
+def test_the_scalability_law_is_drawn_as_far_as_it_was_measured() -> None:
     rates = {1: 100.0, 2: 180.0, 3: 200.0}
     law = stats.fit_scalability(list(rates), list(rates.values()))
     assert fits(plots.scalability(rates, law, cores=2))
