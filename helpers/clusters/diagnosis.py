@@ -95,9 +95,10 @@ def model_problem(flags: Sequence[str], models: Path) -> tuple[str, str]:
     parts = ["saved_model.pb", "variables/variables.index"]
     if (newest / "model.tflite").exists() or (newest / "saved_model.pbtxt").exists():
         return "", ""
-    if not (newest / "variables").exists() and (newest / "saved_model.pb").exists():
-        return "", ""  # a model without variables
     missing = [part for part in parts if not (newest / part).exists()]
+    begun = any((newest / "variables").glob("*"))
+    if missing == parts[1:] and not begun and not _has_variables(newest / parts[0]):
+        return "", ""  # the fast form is one: its weights are constants, `variables` is empty
     if missing:
         return (
             f"version {newest.name} in {where} is only half there: {' and '.join(missing)} "
@@ -105,6 +106,12 @@ def model_problem(flags: Sequence[str], models: Path) -> tuple[str, str]:
             f"Wait until it is copied, or remove {shown(newest)} and run notebook 01 again.",
         )
     return "", ""
+
+
+def _has_variables(graph: Path) -> bool:
+    """Whether a saved_model.pb has the operations that hold a variable, of TensorFlow 2 or 1."""
+    data = graph.read_bytes()
+    return any(operation in data for operation in (b"VarHandleOp", b"VariableV2"))
 
 
 def telling_lines(log: str) -> list[str]:

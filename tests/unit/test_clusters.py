@@ -132,6 +132,20 @@ def test_a_model_that_can_be_loaded_is_no_problem(tmp_path: Path, names: list[st
     assert diagnosis.model_problem(MODEL, files(tmp_path, *names)) == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("graph", "cause"), [(b"op: Const", ""), (b"op: VarHandleOp", "variables.index is missing")]
+)
+def test_an_empty_folder_of_variables_is_whole_if_the_graph_has_none(
+    tmp_path: Path, graph: bytes, cause: str
+) -> None:
+    version = files(tmp_path, "inception/1/saved_model.pb") / "inception" / "1"
+    (version / "saved_model.pb").write_bytes(graph)
+    (version / "variables").mkdir()
+    said = diagnosis.model_problem(MODEL, tmp_path)[0]
+    assert cause in said
+    assert bool(said) == bool(cause)
+
+
 def test_a_configuration_file_of_models_isnt_second_guessed(tmp_path: Path) -> None:
     flags = [*MODEL, "--model_config_file=/etc/serving/models.config"]
     assert diagnosis.model_problem(flags, tmp_path) == ("", "")
