@@ -256,7 +256,8 @@ def test_a_replica_that_never_starts_is_named_at_the_deadline(
 def test_a_startup_probe_that_gives_up_ends_the_wait(cluster: LocalCluster, tmp_path: Path) -> None:
     short = {"tcpSocket": {"port": "grpc"}, "periodSeconds": 1, "failureThreshold": 2}
     cluster.apply(manifests(tmp_path / "m", startupProbe=short), args=["--misbehave=mute"])
-    with pytest.raises(NotReadyError, match=r"startup probe tcpSocket :8500: .* \(failure 2 of 2\)"):
+    said = r"startup probe tcpSocket :8500: .* \(failure 2 of 2\)"
+    with pytest.raises(NotReadyError, match=said):
         cluster.wait_until_ready(600)
 
 

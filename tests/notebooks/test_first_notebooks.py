@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where notebook 01 exports to, and 05 finds it."""
+    """Where 01 or 05 exports to, whichever comes first."""
     return tmp_path_factory.mktemp("exports") / "models"
 
 
@@ -36,7 +36,7 @@ def exported(run_notebook: RunNotebook, models: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def scaled(run_notebook: RunNotebook, models: Path, exported: dict[str, Any]) -> dict[str, Any]:
+def scaled(run_notebook: RunNotebook, models: Path) -> dict[str, Any]:
     return run_notebook(
         "05", NETWORK="light", MODELS=str(models), REPLICAS=[1, 2], SECONDS=1.0, ROUNDS=2
     )

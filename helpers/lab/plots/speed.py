@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
 from helpers.lab.plots.picture import Picture, picture
 from helpers.lab.plots.style import BLUE, GREY, ORANGE, SHADE, axes_of, listed
@@ -101,21 +100,15 @@ def scalability(throughput: Mapping[int, float], law: Scalability, *, cores: int
         cores: of the machine; more replicas than that can't run at once.
     """
     figure, (axis,) = axes_of(1, 1, size=(8.5, 3.6))
-    replicas = list(throughput)
-    line = np.linspace(min(replicas), 2 * max(replicas), 100)
-    axis.plot(replicas, list(throughput.values()), "o", color=BLUE, label="measured", zorder=3)
+    replicas, most = list(throughput), max(throughput)
+    line = np.linspace(min(replicas), most, 100)
     axis.plot(line, law.gamma * line, "--", color=GREY, label="if doubling doubled")
-    for part, style, label in (
-        (line[line <= max(replicas)], "-", "the law, fitted"),
-        (line[line >= max(replicas)], ":", "the law, where nothing was measured"),
-    ):
-        axis.plot(part, [law.throughput(n) for n in part], style, color=ORANGE, label=label)
-    top = 1.5 * max(throughput.values())
-    if cores < line[-1]:
+    axis.plot(line, [law.throughput(n) for n in line], color=ORANGE, label="the law, fitted")
+    axis.plot(replicas, list(throughput.values()), "o", color=BLUE, label="measured", zorder=3)
+    if cores < most:
         crowded = f"more replicas than the {cores} cores"
-        axis.axvspan(cores, line[-1], color=SHADE, zorder=0, label=crowded)
-    axis.set(xlabel="replicas", ylabel="images per second", ylim=(0, top))
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.axvspan(cores, most, color=SHADE, zorder=0, label=crowded)
+    axis.set(xlabel="replicas", ylabel="images per second", ylim=(0, None), xticks=replicas)
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return picture(figure, alt="Images per second by replicas: " + listed(throughput))
 
