@@ -227,8 +227,8 @@ def test_notebook_03_builds_runs_and_compares(tmp_path: Path) -> None:
     assert found["ways"]["in a folder"] < found["ways"]["baked in"]
     assert found["same_process"] is True
     node = lessons.read(tmp_path / "03.ipynb")
-    assert "/models/inception/1" in shown(node, "docker-history")
-    assert "Up " in shown(node, "docker-logs")
+    assert "COPY" in shown(node, "docker-history")
+    assert "Successfully loaded servable version" in shown(node, "docker-logs")
     assert "5 labels for the puppy" in shown(node, "ask")
     # SIGTERM was heard: nobody waited for SIGKILL.
     assert found["stop_s"] < 25
