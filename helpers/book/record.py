@@ -146,7 +146,7 @@ def _cluster_in_words(context: str | None) -> str:
     api = connect_api(name, kubeconfig=None)
     version = client.VersionApi(api).get_code()
     nodes = client.CoreV1Api(api).list_node().items
-    real = sum((node.metadata.labels or {}).get("type") != "kwok" for node in nodes)
+    real = sum("kwok.x-k8s.io/node" not in (node.metadata.annotations or {}) for node in nodes)
     count = _NUMBERS[real] if real < len(_NUMBERS) else str(real)
     kind = "test cluster" if overlay(name) in ("test-cluster", "kind") else "cluster"
     return f"the {count}-node {kind}, Kubernetes {version.major}.{version.minor.rstrip('+')}"

@@ -27,9 +27,15 @@ class Result:
     problems: tuple[str, ...] = ()
 
     @property
+    def shares(self) -> dict[str, float]:
+        """The part of all requests that each replica answered, by pod."""
+        total = max(sum(self.requests.values()), 1)
+        return {pod: count / total for pod, count in self.requests.items()}
+
+    @property
     def busiest_share(self) -> float:
         """The part of all requests that the busiest replica answered: 1.0 is pinning."""
-        return max(self.requests.values(), default=0) / max(sum(self.requests.values()), 1)
+        return max(self.shares.values(), default=0.0)
 
     @property
     def imbalance(self) -> float:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def loads(points: Mapping[Any, Summary], *, index: str) -> pd.DataFrame:
-    """One row a load: throughput, and the percentiles that have samples enough to stand on.
+    """One row per load: throughput, and the percentiles that have samples enough to stand on.
 
     Args:
         points: what was varied to the summary of its run.
@@ -39,8 +39,8 @@ def loads(points: Mapping[Any, Summary], *, index: str) -> pd.DataFrame:
 
 
 def search(found: Search) -> pd.DataFrame:
-    """One row a rate that was tried: how many requests missed the objective, and the verdict."""
-    verdicts = {True: "met", False: "missed", None: "can't be told"}
+    """One row per rate that was tried: how many requests missed the objective, and the verdict."""
+    verdicts = {True: "met", False: "missed", None: "can't tell"}
     rows = {
         f"{probe.rate_per_s:.1f}": {
             "requests": probe.count,
@@ -54,15 +54,15 @@ def search(found: Search) -> pd.DataFrame:
 
 
 def costs(found: Sequence[Cost]) -> pd.DataFrame:
-    """One row a machine type: its price, its speed and where that comes from, and the cost."""
+    """One row per machine type: its price, its speed and where that comes from, and the cost."""
     rows = {
         f"{cost.machine.provider} {cost.machine.name}": {
             "processor": cost.machine.gpu or cost.machine.processor_class,
-            "$ an hour": f"{cost.machine.usd_per_hour:.3g}",
+            "$ per hour": f"{cost.machine.usd_per_hour:.3g}",
             "images/s": "" if cost.images_per_s is None else f"{cost.images_per_s:.1f}",
             "basis": cost.basis,
-            "$ a million": "" if cost.usd_per_million is None else f"{cost.usd_per_million:.2f}",
-            "as cheap at, images/s": "" if not cost.even_at_per_s else f"{cost.even_at_per_s:.0f}",
+            "$ per million": "" if cost.usd_per_million is None else f"{cost.usd_per_million:.2f}",
+            "break-even images/s": "" if not cost.even_at_per_s else f"{cost.even_at_per_s:.0f}",
         }
         for cost in found
     }
@@ -70,7 +70,7 @@ def costs(found: Sequence[Cost]) -> pd.DataFrame:
 
 
 def figures(result: Result) -> pd.DataFrame:
-    """One row a figure of a recorded result, with its 95 % confidence interval."""
+    """One row per figure of a recorded result, with its 95 % confidence interval."""
     rows = {
         name: {
             "value": f"{figure.value:.4g} {figure.unit}".strip(),

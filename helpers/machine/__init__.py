@@ -7,8 +7,6 @@ import os
 import platform
 from typing import Any
 
-import psutil
-
 from helpers.machine.processor import processor_class
 
 GIB = 2**30
@@ -32,6 +30,8 @@ def version(package: str) -> str | None:
 
 def describe() -> dict[str, Any]:
     """The machine, as results name it."""
+    import psutil  # only here: the load generator's image hasn't got it
+
     return {
         "system": platform.system(),
         "architecture": platform.machine(),

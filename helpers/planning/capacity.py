@@ -28,7 +28,8 @@ class MachineType:
     Attributes:
         name: the provider's.
         provider: who rents it out.
-        vcpus: hardware threads.
+        vcpus: hardware threads: half a core each, except where a core has one thread (Arm, AMD's
+            seventh generation on AWS).
         processor_class: as `helpers.machine.processor` names it.
         gpu: its GPU's name; empty without one.
         usd_per_hour: list price on demand.
@@ -101,7 +102,7 @@ class Cost:
         if self.usd_per_million is None:
             return f"{name}: {self.basis}"
         return (
-            f"{name}: ${self.usd_per_million:.2f} a million images, at {self.images_per_s:.1f} "
+            f"{name}: ${self.usd_per_million:.2f} per million images, at {self.images_per_s:.1f} "
             f"images/s ({self.basis})"
         )
 
@@ -178,7 +179,7 @@ class Fleet:
     Attributes:
         machines: how many, the spare ones included.
         usd_per_hour: for all of them.
-        busy: the share of what they can do that the load asks for.
+        busy: the share of what they can do, under the objective, that the load asks for.
     """
 
     machines: int
@@ -187,7 +188,8 @@ class Fleet:
 
     def __str__(self) -> str:
         what = "machine" if self.machines == 1 else "machines"
-        return f"{self.machines} {what}, ${self.usd_per_hour:.2f} an hour, {self.busy:.0%} busy"
+        price = f"${self.usd_per_hour:.2f} per hour"
+        return f"{self.machines} {what}, {price}, at {self.busy:.0%} of their load"
 
     __repr__ = __str__
 

@@ -30,9 +30,15 @@ class Interval:
     high: float | None
 
     def __str__(self) -> str:
-        low = "?" if self.low is None else f"{self.low:.3g}"
-        high = "?" if self.high is None else f"{self.high:.3g}"
-        return f"{low} to {high}"
+        if self.low is None and self.high is None:
+            return "too few samples for an interval"
+        if self.low is None:
+            return f"at most {self.high:.3g}"
+        return (
+            f"at least {self.low:.3g}"
+            if self.high is None
+            else f"{self.low:.3g} to {self.high:.3g}"
+        )
 
 
 def quantile_ranks(q: float, count: int) -> tuple[int | None, int | None]:

@@ -9,14 +9,14 @@ from helpers import load, settings, stats
 # Their bytes are all that is needed; `helpers.photos` would want a library for pictures, too.
 folder = settings.ROOT / "helpers" / "photos" / "samples"
 photos = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))]
-address, start_at = os.environ["ADDRESS"], float(os.environ["START_AT"])
+addresses, start_at = os.environ["ADDRESS"].split(","), float(os.environ["START_AT"])
 late_s = time.time() - start_at if start_at else 0.0
 if late_s < 0:
     time.sleep(-late_s)  # the one place for it: all generators begin at the same moment
 runs = [
-    # Each round looks the address up again, and so finds the replicas that came in the meantime.
+    # Each round looks the addresses up again, and so finds the replicas that came in the meantime.
     load.closed_loop(
-        address,
+        addresses,
         photos,
         channels=int(os.environ["CHANNELS"]),
         concurrency=int(os.environ["CONCURRENCY"]),

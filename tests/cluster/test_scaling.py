@@ -30,7 +30,7 @@ def namespace() -> str:
 @pytest.fixture(scope="module")
 def scaled(run: RunNotebook) -> dict[str, Any]:
     # Long loads, since a machine that others share stops now and then for a second.
-    return run("05", REPLICAS=[1, 4], SECONDS=10.0, ROUNDS=5, MILLICORES=MILLICORES)
+    return run("05", REPLICAS=[1, 4], SECONDS=6.0, ROUNDS=4, MILLICORES=MILLICORES)
 
 
 def test_one_connection_is_pinned_to_one_pod(scaled: dict[str, Any]) -> None:

@@ -256,7 +256,8 @@ def test_a_replica_that_never_starts_is_named_at_the_deadline(
 def test_a_startup_probe_that_gives_up_ends_the_wait(cluster: LocalCluster, tmp_path: Path) -> None:
     short = {"tcpSocket": {"port": "grpc"}, "periodSeconds": 1, "failureThreshold": 2}
     cluster.apply(manifests(tmp_path / "m", startupProbe=short), args=["--misbehave=mute"])
-    with pytest.raises(NotReadyError, match=r"startup probe tcpSocket :8500: .* \(2 times\)"):
+    said = r"startup probe tcpSocket :8500: .* \(failure 2 of 2\)"
+    with pytest.raises(NotReadyError, match=said):
         cluster.wait_until_ready(600)
 
 
@@ -442,7 +443,7 @@ def other(two: LocalCluster, models: Path, tmp_path: Path) -> Iterator[LocalClus
 @pytest.mark.parametrize("end", ["close", "SIGTERM"])
 def test_a_supervisor_that_stops_starts_no_replicas(other: LocalCluster, end: str) -> None:
     """Each start has a log of its own, which stays: so none is missed between two looks."""
-    control = psutil.Process(other._link.pid)
+    control = psutil.Process(other._supervisor.pid)
     most = 0
     closing = threading.Thread(target=other.close if end == "close" else control.terminate)
     closing.start()
@@ -451,7 +452,7 @@ def test_a_supervisor_that_stops_starts_no_replicas(other: LocalCluster, end: st
             most = max(most, len(control.children()))
             time.sleep(0.005)
     closing.join()
-    assert len(list(other._link.logs.glob("inception-*.log"))) == 2
+    assert len(list(other._supervisor.logs.glob("inception-*.log"))) == 2
     assert most <= 2
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import RunNotebook
+from solutions import Solved
 
 from helpers import machine
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where notebook 01 exports to, and 05 finds it."""
+    """Where 01 or 05 exports to, whichever comes first."""
     return tmp_path_factory.mktemp("exports") / "models"
 
 
@@ -33,8 +34,10 @@ def exported(run_notebook: RunNotebook, models: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def scaled(run_notebook: RunNotebook, models: Path, exported: dict[str, Any]) -> dict[str, Any]:
-    return run_notebook("05", NETWORK="light", MODELS=str(models), REPLICAS=[1, 2], SECONDS=1.0)
+def scaled(run_notebook: RunNotebook, models: Path) -> dict[str, Any]:
+    return run_notebook(
+        "05", NETWORK="light", MODELS=str(models), REPLICAS=[1, 2], SECONDS=1.0, ROUNDS=2
+    )
 
 
 def test_nothing_blocks_the_local_target(checked: dict[str, Any]) -> None:
@@ -74,3 +77,18 @@ def test_round_robin_gives_every_replica_its_share(scaled: dict[str, Any]) -> No
 def test_each_number_of_replicas_has_a_throughput(scaled: dict[str, Any]) -> None:
     assert set(scaled["images_per_second"]) == {"1", "2"}
     assert min(scaled["images_per_second"].values()) > 0
+
+
+def test_what_only_a_cluster_has_is_not_published_without_one(scaled: dict[str, Any]) -> None:
+    assert scaled.keys() & {"autoscaled_to", "pod_too_many", "evicted"} == set()
+
+
+def test_the_exercises_of_scaling_end_as_their_solutions_say(models: Path) -> None:
+    parameters = {"NETWORK": "light", "MODELS": str(models), "SECONDS": 0.5}
+    with Solved("05", steps=[1], parameters=parameters) as solved:
+        _, uneven, (sockets, _), ratio, replicas = solved.values()
+    assert uneven.keys() == {12, 100}
+    assert 0.02 < uneven[100] < 1  # of a random deal; how far it is from even is luck
+    assert sockets == 100
+    assert ratio.interval.low is not None
+    assert replicas == 2  # as manifests/base/deployment.yaml says

@@ -63,7 +63,7 @@ def test_a_machine_type_without_a_price_is_refused_and_not_projected() -> None:
 
 def test_a_cost_says_what_it_stands_on() -> None:
     assert str(costs("other")["other"]) == (
-        "B other: $5.56 a million images, at 10.0 images/s (measured)"
+        "B other: $5.56 per million images, at 10.0 images/s (measured)"
     )
     assert "(projected)" in str(costs()["small"])
     assert str(costs()["gpu"]) == "B gpu: not measured"
@@ -94,7 +94,7 @@ def test_a_fleet_is_rounded_up_and_has_one_to_spare() -> None:
     fleet = capacity.fleet(costs()["large"], load_per_s=90)
     assert (fleet.machines, fleet.usd_per_hour) == (4, pytest.approx(4 * 0.54))
     assert fleet.busy == pytest.approx(90 / 160)
-    assert str(fleet) == "4 machines, $2.16 an hour, 56% busy"
+    assert str(fleet) == "4 machines, $2.16 per hour, at 56% of their load"
 
 
 @pytest.mark.parametrize(("name", "load"), [("gpu", 10), ("large", 0)])

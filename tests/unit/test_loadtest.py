@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import re
+import subprocess
+import sys
 from types import SimpleNamespace as Answer
+from typing import cast
 
 import numpy as np
 import pytest
 import yaml
 
-from helpers import stats
+from helpers import settings, stats
+from helpers.clusters import Cluster, loadtest
 from helpers.clusters.kubernetes import loadtest as inside
 from helpers.clusters.load_result import Result, difference
+from helpers.errors import LoadError
 
 SUMMARY = stats.Summary(
     duration_s=2.0,
@@ -28,6 +35,16 @@ SUMMARY = stats.Summary(
 def test_one_busy_replica_has_all_the_requests() -> None:
     result = Result(SUMMARY, {"a": 40, "b": 0, "c": 0, "d": 0})
     assert (result.busiest_share, result.imbalance) == (1.0, 3.0)
+
+
+def test_shares_are_of_all_requests() -> None:
+    assert Result(SUMMARY, {"a": 30, "b": 10}).shares == {"a": 0.75, "b": 0.25}
+
+
+def test_load_on_more_replicas_than_are_ready_is_refused() -> None:
+    cluster = Answer(target="local", pods=lambda: [Answer(ready=True), Answer(ready=False)])
+    with pytest.raises(LoadError, match=r"on 2 replicas: 1 are ready"):
+        loadtest.run(cast("Cluster", cluster), only=2)
 
 
 def test_even_replicas_are_near_their_mean() -> None:
@@ -58,6 +75,25 @@ def test_the_job_names_every_setting_of_its_program() -> None:
     program = (inside.MANIFESTS / "generate.py").read_text()
     assert named == {name for name in named if f'environ["{name}"]' in program}
     assert program.count("os.environ[") == len(named) + 1  # the Job's controller gives the index
+
+
+def test_the_image_of_the_job_has_every_package_that_its_program_imports() -> None:
+    """It is the model server's: `serving/model-server.lock`."""
+    lock = (settings.SERVING / "model-server.lock").read_text()
+    locked = {normal(name) for name in re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)}
+    program = "import sys; from helpers import load, settings, stats; print(*sys.modules)"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=settings.ROOT, capture_output=True, text=True, check=True)
+    modules = {name.partition(".")[0] for name in done.stdout.split()} - {"helpers"}
+    providers = importlib.metadata.packages_distributions()
+    needed = {normal(name) for module in modules for name in providers.get(module, ())}
+    assert "numpy" in needed
+    assert needed - locked == set()
+
+
+def normal(name: str) -> str:
+    """A package's name as the index spells it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def waiting(reason: str) -> Answer:

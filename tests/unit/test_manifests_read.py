@@ -134,3 +134,9 @@ def test_binary_rubbish_is_refused(tmp_path: Path) -> None:
     (tmp_path / "deployment.yaml").write_bytes(b"\xff\xd8\xff\x00")
     with pytest.raises(ManifestError, match=r"deployment\.yaml"):
         manifest.read(tmp_path)
+
+
+def test_speeds_are_measured_in_the_environment_that_replicas_have(base: Deployment) -> None:
+    from helpers.export.fast import SERVED_ENVIRONMENT
+
+    assert dict(base.template.env) == SERVED_ENVIRONMENT

@@ -1,5 +1,7 @@
 """What became of more requests than a server can do is counted from their records."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -47,14 +49,14 @@ def test_goodput_is_counted_over_time() -> None:
 
 
 def test_the_peak_is_the_most_that_was_seen() -> None:
-    assert overload.outcome(closed(), run(), objective_s=1.0).peak_per_s == 40  # 20 in the loop
+    assert overload.outcome(closed(), run(), objective_s=1.0).peak_per_s == 42  # 20 in the loop
     late = overload.outcome(closed(), run(sent_late_s=9.0), objective_s=1.0)
     assert late.peak_per_s == 20
 
 
 def test_what_lasts_is_judged_by_the_second_half() -> None:
     found = overload.outcome(closed(), run(), objective_s=1.0)
-    assert found.lasting_share == pytest.approx(155 / 5 / 40)
+    assert found.lasting_share == pytest.approx(155 / 210)  # in time, of all that it answered
 
 
 def test_what_was_sent_is_counted_and_not_what_was_asked_for() -> None:
@@ -69,6 +71,22 @@ def test_a_generator_that_was_the_bottleneck_is_in_the_table() -> None:
     for one, other in ((closed(busy=0.99), run()), (closed(), run(busy=0.99))):
         row = overload.outcome(one, other, objective_s=1.0).row()
         assert "computing 99% of the time" in row["problems"]
+
+
+@pytest.mark.parametrize(("peak_per_s", "objective_s"), [(200, 0.5), (20, 2.0)])
+def test_an_objective_is_no_shorter_than_the_machine_is_fast(
+    monkeypatch: pytest.MonkeyPatch, peak_per_s: float, objective_s: float
+) -> None:
+    asked: dict[str, float] = {}
+    of_peak = SimpleNamespace(summary=lambda: SimpleNamespace(throughput_per_s=peak_per_s))
+    monkeypatch.setattr(load, "closed_loop", lambda *_, **__: of_peak)
+    monkeypatch.setattr(load, "open_loop", lambda *_, **options: asked.update(options))
+    monkeypatch.setattr(overload, "outcome", lambda *_, **options: options["objective_s"])
+    cluster = SimpleNamespace(addresses=lambda: ["127.0.0.1:1"])
+    assert overload.measure(cluster, times=3, seconds=4.5) == objective_s  # type: ignore[arg-type]
+    assert asked["rate_per_s"] == 3 * peak_per_s
+    assert asked["duration_s"] >= 4 * objective_s
+    assert asked["timeout_s"] > objective_s
 
 
 def test_the_table_says_which_of_the_two_runs_had_the_problem() -> None:

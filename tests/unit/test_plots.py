@@ -8,6 +8,7 @@ from PIL import Image
 
 from helpers import photos, stats
 from helpers.client import Prediction
+from helpers.clusters.load_result import Result
 from helpers.lab import plots
 from helpers.lab.plots.picture import Picture
 
@@ -82,6 +83,27 @@ def test_a_part_of_a_requests_time_that_is_nothing_takes_no_place_in_the_picture
     assert "unaccounted" not in plots.time_of_a_request({"1 in flight": parts}).alt
     one_more = {"1": parts, "8": parts | {"unaccounted": -1.0}}
     assert "unaccounted -1 ms" in plots.time_of_a_request(one_more).alt
+
+
+def test_the_picture_of_replicas_has_shares_of_each_panels_own_total() -> None:
+    ways = {"one channel": (40, 0), "round robin": (300, 100)}
+    results = {
+        way: Result(summary(rate=31), dict(zip("ab", counts, strict=True)))
+        for way, counts in ways.items()
+    }
+    picture = plots.requests_per_replica(results)
+    assert fits(picture)
+    assert picture.alt == (
+        "Shares of the requests by replica. one channel, 31 images/s: 100%, 0%; "
+        "round robin, 31 images/s: 75%, 25%"
+    )
+
+
+@pytest.mark.parametrize("cores", [2, 8])
+def test_scaling_says_the_mean_of_its_rounds(cores: int) -> None:
+    picture = plots.scaling({1: [30.0, 30.0], 2: [40.0, 90.0], 4: [60.0, 60.0]}, cores=cores)
+    assert fits(picture)
+    assert picture.alt == "Images per second by replicas: 1 30, 2 60, 4 60"
 
 
 def test_the_scalability_law_is_drawn_past_what_was_measured() -> None:

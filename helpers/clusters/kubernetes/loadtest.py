@@ -50,6 +50,7 @@ def start(
     duration_s: float = 20,
     warmup_s: float = 5,
     rounds: int = 1,
+    only: int | None = None,
     lead_s: float = 12,
     image: str | None = None,
     manifests: Path = MANIFESTS,
@@ -65,6 +66,7 @@ def start(
         duration_s: seconds that are measured.
         warmup_s: seconds of the same load before.
         rounds: how often; each looks the address up again, and finds the replicas that are new.
+        only: of `replicas`, the first so many that are ready; None for all.
         lead_s: seconds for the pods of several generators to start, before all begin at once.
         image: the generator's, in the place of the manifest's.
         manifests: the Job's.
@@ -77,8 +79,9 @@ def start(
     container["image"] = image or container["image"]
     job["spec"] |= {"completions": generators, "parallelism": generators}
     lead_s = lead_s if generators > 1 else 0.0
+    pods = [pod.address for pod in cluster.pods() if pod.ready][:only] if only else []
     values = {
-        "ADDRESS": ADDRESSES[through],
+        "ADDRESS": ",".join(pods) or ADDRESSES[through],
         "CHANNELS": str(channels),
         "CONCURRENCY": str(concurrency),
         "SECONDS": f"{duration_s:g}",

@@ -169,12 +169,10 @@ class KubernetesCluster(Closing):
 
     @cached_property
     def limitations(self) -> Mapping[str, str]:
-        """What these credentials may not do: a sentence for each feature."""
-        from helpers.clusters.kubernetes import gpus
+        """What this cluster, or our role in it, doesn't allow: a sentence for each feature."""
+        from helpers.clusters.kubernetes import abilities
 
-        if gpus.may_drain(self):
-            return {}
-        return {"drain": "Your role in this cluster doesn't allow you to drain a node."}
+        return abilities.limitations(self)
 
     @property
     def load_balancer(self) -> str:

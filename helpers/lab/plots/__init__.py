@@ -15,6 +15,7 @@ from helpers.lab.plots.loads import (
     time_of_a_request,
 )
 from helpers.lab.plots.objects import objects
+from helpers.lab.plots.overview import overview
 from helpers.lab.plots.pictures import contact_sheet, prediction, preprocessing
 from helpers.lab.plots.speed import comparison, measures, requests_per_replica, scalability, scaling
 from helpers.lab.plots.timeline import goodput, hang, timeline
@@ -32,6 +33,7 @@ __all__ = [
     "layers",
     "measures",
     "objects",
+    "overview",
     "percentiles",
     "predicted",
     "prediction",

@@ -99,7 +99,7 @@ def autoscaling(moments: Sequence[Moment], *, load_until_s: float, target: float
     below.axhline(100 * target, color=GREY, linestyle="--", linewidth=1, label="target")
     below.set(title="Processor time, % of the request", xlabel="seconds", ylim=(0, None))
     for axis in (above, below):
-        axis.axvspan(0, load_until_s, color="#f3f4f6", zorder=0)
+        axis.axvspan(0, load_until_s, color=SHADE, zorder=0, label="under load")
         axis.set_xlim(0, 1.03 * max(at))
         # Beside the axes: wherever it stood inside, a line may run.
         axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,17 +47,19 @@ def latency_against_load(
     knee_per_s: float,
     objective_ms: float,
     capacity_per_s: float,
+    invalid: Collection[float] = (),
 ) -> Picture:
     """Latency over the rate at which requests are due, its knee, the objective, the capacity.
 
     Where more than one request in a hundred failed there is a cross in place of a latency: that of
-    the others would leave out the slowest.
+    the others would leave out the slowest. The p99's bars are its 95 % confidence interval.
 
     Args:
         points: rate (requests/s) to the summary of its runs, latency counted from when due.
         knee_per_s: where it bends.
         objective_ms: what the p99 is to stay under.
-        capacity_per_s: the most that was answered a second.
+        capacity_per_s: the most that was answered per second.
+        invalid: the rates at which the generator didn't keep up: these points get a ring.
     """
     figure, (axis,) = axes_of(1, 1, size=(7.5, 3.8))
     failed = {rate: sum(s.failures.values()) > _GIVEN_UP * s.requests for rate, s in points.items()}
@@ -65,6 +67,12 @@ def latency_against_load(
     given_up = [rate for rate in points if failed[rate]]
     axis.set_yscale("log")
     _percentiles(axis, list(answered), list(answered.values()))
+    _bars(axis, answered)
+    ringed = {rate: s.p99_ms for rate, s in answered.items() if rate in invalid and s.p99_ms}
+    if ringed:
+        ring = {"markersize": 13, "markerfacecolor": "none", "markeredgecolor": "#333"}
+        label = "the generator was late"
+        axis.plot(list(ringed), list(ringed.values()), "o", linestyle="none", label=label, **ring)
     above = axis.get_xaxis_transform()
     if given_up:
         axis.plot(
@@ -81,18 +89,23 @@ def latency_against_load(
     axis.axvline(knee_per_s, color=GREY, linestyle=":", linewidth=1.5, label="knee")
     right = 1.05 * max(*points, capacity_per_s)
     axis.axvspan(capacity_per_s, right, color=SHADE, zorder=0, label="past the capacity")
-    axis.set(xlabel="requests due per second", ylabel="latency, ms", xlim=(None, right))
+    axis.set(xlabel="requests due per second", ylabel="latency, ms", xlim=(0, right))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     medians = {f"{rate:.0f}/s": summary.p50_ms or 0.0 for rate, summary in answered.items()}
     alt = f"Latency over the rate of requests; median in ms: {listed(medians)}"
     if given_up:
         alt += f"; requests given up at {', '.join(f'{rate:.0f}/s' for rate in given_up)}"
+    if ringed:
+        alt += f"; the generator was late at {', '.join(f'{rate:.0f}/s' for rate in ringed)}"
     return picture(figure, alt=alt)
 
 
 def percentiles(summaries: Mapping[str, Summary], *, title: str) -> Picture:
-    """Latency by percentile, a line a way of measuring; each nine takes as much room as the last.
+    """Latency by percentile, one line per way of measuring, up to the slowest request of each.
+
+    Each nine takes as much room as the last. The slowest of `count` requests is drawn at half a
+    request's share from the end, since a logarithmic axis has no 100 %.
 
     Args:
         summaries: name to summary, whose histogram is drawn.
@@ -101,17 +114,23 @@ def percentiles(summaries: Mapping[str, Summary], *, title: str) -> Picture:
     figure, (axis,) = axes_of(1, 1, size=(7.5, 3.4))
     styles = zip(summaries.items(), (BLUE, ORANGE, GREEN), ("-", "--", ":"), strict=False)
     for (name, summary), colour, line in styles:
-        beyond = np.geomspace(0.5, 1 / summary.histogram.count, 200)
-        values = [summary.histogram.quantile_ms(1 - share) for share in beyond]
-        axis.plot(beyond, values, line, color=colour, label=name, linewidth=2)
+        count = summary.histogram.count
+        slower = np.unique(np.geomspace(1, max(1, count // 2), 200).astype(int))[::-1]
+        values = [summary.histogram.rank_ms(int(count - n + 1)) for n in slower]
+        x = (slower - 0.5) / count
+        axis.plot(x, values, line, color=colour, label=name, linewidth=2)
+        axis.plot(x[-1:], values[-1:], "o", color=colour, markersize=7)
+    axis.plot([], [], "o", color=GREY, label="the slowest request")
     axis.set(xscale="log", yscale="log", title=title, ylabel="latency, ms", xlabel="percentile")
-    axis.set_xticks([0.5, 0.1, 0.01, 0.001], ["p50", "p90", "p99", "p99.9"])
+    axis.set_xticks([0.5, 0.1, 0.01], ["p50", "p90", "p99"])
     axis.minorticks_off()
     axis.invert_xaxis()
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axis.legend(loc="center right")
+    axis.legend(loc="center")
     p99 = {name: summary.p99_ms or 0.0 for name, summary in summaries.items()}
-    return picture(figure, alt=f"{title}; p99 in ms: {listed(p99)}")
+    slowest = {name: summary.max_ms or 0.0 for name, summary in summaries.items()}
+    alt = f"{title}; p99 in ms: {listed(p99)}; the slowest request in ms: {listed(slowest)}"
+    return picture(figure, alt=alt)
 
 
 def batching(points: Mapping[tuple[int, int], Summary], *, best: tuple[int, int] | None) -> Picture:
@@ -152,7 +171,9 @@ def batching(points: Mapping[tuple[int, int], Summary], *, best: tuple[int, int]
 
 
 def time_of_a_request(parts: Mapping[str, Mapping[str, float]]) -> Picture:
-    """Where the milliseconds of a mean request go, a bar a load.
+    """Where the milliseconds of a mean request go, one bar per load.
+
+    The legend has each part's milliseconds: most are too short to be seen beside the longest.
 
     Args:
         parts: name of the load to (part to milliseconds), the parts in the order of a request. One
@@ -161,31 +182,45 @@ def time_of_a_request(parts: Mapping[str, Mapping[str, float]]) -> Picture:
     order = next(iter(parts.values()))
     shown = [p for p in order if max(abs(load[p]) for load in parts.values()) >= _VISIBLE_MS]
     parts = {name: {part: load[part] for part in shown} for name, load in parts.items()}
-    figure, (axis,) = axes_of(1, 1, size=(9, 0.7 * len(parts) + 1.6))
+    figure, (axis,) = axes_of(1, 1, size=(9, 0.7 * len(parts) + 2.0))
     colours = dict(zip(order, [GREY, PINK, ORANGE, YELLOW, GREEN, BLUE, "black"], strict=False))
     left = np.zeros(len(parts))
     for part in shown:
         colour = colours[part]
         widths = np.array([load[part] for load in parts.values()])
-        axis.barh(list(parts), widths, left=left, color=colour, label=part, edgecolor="white")
+        label = f"{part}: {' / '.join(map(_ms, widths))} ms"
+        axis.barh(list(parts), widths, left=left, color=colour, label=label)
         for y, (start, width, total) in enumerate(
             zip(left, widths, (sum(load.values()) for load in parts.values()), strict=True)
         ):
             if width > 0.06 * total and width > 0.03 * left.max():
                 ink = "black" if colour in (PINK, ORANGE, YELLOW) else "white"
                 style = {"ha": "center", "va": "center", "color": ink}
-                axis.text(start + width / 2, y, f"{width:.3g}", **style)
+                axis.text(start + width / 2, y, _ms(width), **style)
         left += widths
     axis.invert_yaxis()
     axis.grid(visible=False)
     axis.set(xlabel="milliseconds")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=len(shown))
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3)
     words = (f"{name}: {listed(load, ' ms')}" for name, load in parts.items())
     return picture(figure, alt="Where a request's time goes; " + "; ".join(words))
 
 
+def _ms(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
+
+
+def _bars(axis: Axes, summaries: Mapping[float, Summary]) -> None:
+    """The p99's confidence interval; a side that its samples don't bound has no bar."""
+    for rate, summary in summaries.items():
+        found = summary.latency["p99"]
+        if found.ms is not None:
+            low, high = (bound or found.ms for bound in vars(found.interval_ms).values())
+            axis.plot([rate, rate], [low, high], "_-", color=ORANGE, linewidth=1, markersize=7)
+
+
 def _percentiles(axis: Axes, x: Sequence[float], summaries: Sequence[Summary]) -> None:
-    """ChildOutput of p50, p90 and p99; a percentile that its samples don't carry leaves a gap."""
+    """Lines of p50, p90 and p99; a percentile that its samples don't carry leaves a gap."""
     for name, colour, marker in (("p50", BLUE, "o"), ("p90", GREEN, "s"), ("p99", ORANGE, "^")):
         values = [summary.latency[name].ms for summary in summaries]
         gaps = [np.nan if value is None else value for value in values]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
 from helpers.lab.plots.picture import Picture, picture
 from helpers.lab.plots.style import BLUE, GREY, ORANGE, SHADE, axes_of, listed
 
 if TYPE_CHECKING:
+    from helpers.clusters.load_result import Result
     from helpers.stats import Ratio, Scalability
 
 
@@ -35,7 +35,7 @@ def measures(ratios: Mapping[str, Ratio]) -> Picture:
     }
     ends = [value + right for value, (_, right) in zip(values, reach, strict=True)]
     for row, (end, text) in enumerate(zip(ends, words.values(), strict=True)):
-        axis.text(end, row, f"  {text}", va="center")
+        axis.text(max(end, 1), row, f"  {text}", va="center")  # right of the line at 1
     axis.axvline(1, color="#333", linewidth=1)
     axis.invert_yaxis()
     axis.grid(visible=False)
@@ -44,42 +44,50 @@ def measures(ratios: Mapping[str, Ratio]) -> Picture:
     return picture(figure, alt=f"Images per second over the plain export's: {listed}")
 
 
-def requests_per_replica(counts: Mapping[str, Mapping[str, int]]) -> Picture:
-    """How many requests each replica answered, a panel a way of connecting.
+def requests_per_replica(results: Mapping[str, Result]) -> Picture:
+    """Which share of its requests each replica answered, a panel per way of connecting.
 
     Args:
-        counts: name of the way to (name of the replica to requests).
+        results: name of the way to what a load test found.
     """
-    figure, axes = axes_of(1, len(counts), size=(3.1 * len(counts), 2.9), sharey=True)
-    for axis, (name, by_replica) in zip(axes, counts.items(), strict=True):
-        bars = axis.bar([str(i) for i in range(len(by_replica))], by_replica.values(), color=BLUE)
-        axis.bar_label(bars)
-        axis.set(title=name, xlabel="replica")
-    axes[0].set_ylabel("requests answered")
-    listed = (f"{name} {list(by_replica.values())}" for name, by_replica in counts.items())
-    alt = "Requests by replica: " + "; ".join(listed)
-    return picture(figure, alt=alt)
+    figure, axes = axes_of(1, len(results), size=(3.1 * len(results), 2.9), sharey=True)
+    shares = {way: list(result.shares.values()) for way, result in results.items()}
+    rates = {way: result.summary.images_per_s for way, result in results.items()}
+    for axis, (way, by_replica) in zip(axes, shares.items(), strict=True):
+        numbers = [str(number + 1) for number in range(len(by_replica))]
+        bars = axis.bar(numbers, [100 * share for share in by_replica], color=BLUE)
+        axis.bar_label(bars, fmt="%.0f %%")
+        axis.axhline(100 / len(by_replica), color=GREY, linestyle="--", linewidth=1)
+        axis.set(title=f"{way}: {rates[way]:.3g} images/s", xlabel="replica", ylim=(0, 110))
+    axes[0].set_ylabel("share of the requests, %")
+    listed = (
+        f"{way}, {rates[way]:.3g} images/s: {', '.join(f'{share:.0%}' for share in by_replica)}"
+        for way, by_replica in shares.items()
+    )
+    return picture(figure, alt="Shares of the requests by replica. " + "; ".join(listed))
 
 
-def scaling(throughput: Mapping[int, float], *, cores: int) -> Picture:
+def scaling(rounds: Mapping[int, Sequence[float]], *, cores: int) -> Picture:
     """Throughput over replicas, beside the line on which doubling doubles.
 
     Args:
-        throughput: replicas to images per second, the smallest number of replicas first.
+        rounds: replicas to images per second, once for each round, the fewest replicas first.
         cores: of the machine; more replicas than that can't run at once.
     """
-    figure, (axis,) = axes_of(1, 1, size=(6.5, 3.6))
-    replicas = np.array(list(throughput))
-    measured = np.array(list(throughput.values()))
-    ideal = measured[0] / replicas[0] * replicas
+    figure, (axis,) = axes_of(1, 1, size=(7, 3.6))
+    replicas = np.array(list(rounds))
+    means = np.array([np.exp(np.log(rates).mean()) for rates in rounds.values()])
+    ideal = means[0] / replicas[0] * replicas
     axis.plot(replicas, ideal, "--", color=GREY, label="if every replica had cores of its own")
-    axis.plot(replicas, measured, "o-", color=BLUE, label="measured")
-    if replicas.max() >= cores:
-        axis.axvspan(cores, replicas.max(), color="#f3f4f6", zorder=0)
-        axis.text(cores, ideal.max(), f" more replicas than the {cores} cores", va="top")
+    axis.plot(replicas, means, "o-", color=BLUE, label="measured, mean")
+    each = [(number, rate) for number, rates in rounds.items() for rate in rates]
+    axis.plot(*zip(*each, strict=True), "_", color=ORANGE, markersize=14, label="one round each")
+    if replicas.max() > cores:
+        axis.axvspan(cores, replicas.max(), color=SHADE, zorder=0)
+        axis.text(cores, 0.03 * ideal.max(), f" more replicas than the {cores} cores")
     axis.set(xlabel="replicas", ylabel="images per second", ylim=(0, None), xticks=replicas)
-    axis.legend(loc="lower right")
-    alt = "Images per second by replicas: " + listed(throughput)
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    alt = "Images per second by replicas: " + listed(dict(zip(rounds, means, strict=True)))
     return picture(figure, alt=alt)
 
 
@@ -92,21 +100,15 @@ def scalability(throughput: Mapping[int, float], law: Scalability, *, cores: int
         cores: of the machine; more replicas than that can't run at once.
     """
     figure, (axis,) = axes_of(1, 1, size=(8.5, 3.6))
-    replicas = list(throughput)
-    line = np.linspace(min(replicas), 2 * max(replicas), 100)
-    axis.plot(replicas, list(throughput.values()), "o", color=BLUE, label="measured", zorder=3)
+    replicas, most = list(throughput), max(throughput)
+    line = np.linspace(min(replicas), most, 100)
     axis.plot(line, law.gamma * line, "--", color=GREY, label="if doubling doubled")
-    for part, style, label in (
-        (line[line <= max(replicas)], "-", "the law, fitted"),
-        (line[line >= max(replicas)], ":", "the law, where nothing was measured"),
-    ):
-        axis.plot(part, [law.throughput(n) for n in part], style, color=ORANGE, label=label)
-    top = 1.5 * max(throughput.values())
-    if cores < line[-1]:
+    axis.plot(line, [law.throughput(n) for n in line], color=ORANGE, label="the law, fitted")
+    axis.plot(replicas, list(throughput.values()), "o", color=BLUE, label="measured", zorder=3)
+    if cores < most:
         crowded = f"more replicas than the {cores} cores"
-        axis.axvspan(cores, line[-1], color=SHADE, zorder=0, label=crowded)
-    axis.set(xlabel="replicas", ylabel="images per second", ylim=(0, top))
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.axvspan(cores, most, color=SHADE, zorder=0, label=crowded)
+    axis.set(xlabel="replicas", ylabel="images per second", ylim=(0, None), xticks=replicas)
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return picture(figure, alt="Images per second by replicas: " + listed(throughput))
 
