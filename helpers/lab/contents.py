@@ -22,7 +22,7 @@ def table(folder: Path = settings.NOTEBOOKS) -> pd.DataFrame:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         text = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
         title = re.search(r"^# (.+)$", text, re.MULTILINE)
-        time = re.search(r"^\| *(\d[^|]*minutes[^|]*?) *\|", text, re.MULTILINE)
+        time = re.search(r"^\| *(\d[^|;]*minutes[^|;]*?) *[;|]", text, re.MULTILINE)
         rows[path.name[:2]] = {
             "title": title[1] if title else path.stem,
             "time": time[1] if time else "",
