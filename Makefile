@@ -60,11 +60,11 @@ cluster-images: $(READY) ## build the images that the notebooks deploy, and put 
 	@tests/cluster/put-images
 	@echo "cluster-images: they are on the nodes, with the light network. Next: TARGET=kubernetes NETWORK=light make tutorial"
 
-# With the engine that is there, or one of our own for as long as it takes.
+# With the engine that is there, or one of our own for as long as it takes. Debian's client has BuildKit without a plugin.
 record: $(READY) ## record what cells that need a cluster or an engine show, after cluster-images (NOTEBOOKS="04")
 	@if ! DOCKER_HOST=$$(tests/cluster/engine find); then \
 	  trap 'tests/cluster/engine stop' EXIT; trap 'exit 130' INT TERM; DOCKER_HOST=$$(tests/cluster/engine start); fi; \
-	export DOCKER_HOST; $(BIN)/python -m helpers.book.record
+	export DOCKER_HOST; if [ -x /usr/bin/docker ]; then export PATH=/usr/bin:$$PATH DOCKER_BUILDKIT=1; fi; $(BIN)/python -m helpers.book.record
 
 test-cluster: $(READY) ## run the tests that need a cluster and a container engine, after cluster-up
 	@tests/cluster/run-tests

@@ -38,8 +38,13 @@ from helpers.lab.recordings import RECORDED, SCHEMA
 
 OUTPUT = settings.BUILD / "record"
 MOST_BYTES = 3_000_000  # of all recordings: they are kept in git
-# On the light network, unless the environment names another: what is shown is the cluster.
-_DEFAULTS = {"TARGET": "kubernetes", "NETWORK": "light"}
+# Unless the environment names others. The images are those of `make cluster-images`.
+_DEFAULTS = {
+    "TARGET": "kubernetes",
+    "SERVING_IMAGE": "inception-model-server:1",
+    "COPY_IMAGE": "localhost/tutorial-python:latest",
+}
+_NETWORK = "light"  # of notebooks that have a target: what they show is the cluster
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROLS = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-ln-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -195,6 +200,16 @@ def missing(lesson: Lesson) -> list[str]:
     return [source for source, cell in cells if recordings.find(cell.source) is None]
 
 
+def parameters_of(lesson: Lesson, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The parameters that a notebook is recorded with.
+
+    Raises:
+        NotebookError: a value of the environment can't be read.
+    """
+    network = {"NETWORK": _NETWORK} if "TARGET" in lesson.parameters else {}
+    return lessons.from_environment(lesson, _DEFAULTS | network | dict(environ))
+
+
 def run(environ: Mapping[str, str], *, folder: Path, console: Console) -> int:
     """Records what the environment asks for; returns the exit status.
 
@@ -202,13 +217,12 @@ def run(environ: Mapping[str, str], *, folder: Path, console: Console) -> int:
         TutorialError: the environment names a notebook or a value that there is not, or a cluster
             that can't be used.
     """
-    environ = _DEFAULTS | dict(environ)
     chosen = lessons.choose(lessons.find(folder), environ.get("NOTEBOOKS", ""))
     chosen = [lesson for lesson in chosen if needing(lessons.read(lesson.path))]
     names = ", ".join(lesson.number for lesson in chosen) or "nothing: no cell needs it"
     console.print(f"Recording {names}", highlight=False)
     done = [
-        record(lesson, parameters=lessons.from_environment(lesson, environ), console=console)
+        record(lesson, parameters=parameters_of(lesson, environ), console=console)
         for lesson in chosen
     ]
     size = sum(path.stat().st_size for path in settings.RECORDINGS.glob("*.json"))

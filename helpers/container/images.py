@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -211,7 +212,7 @@ def _build(
             for line in stream:  # type: ignore[union-attr]
                 lines.write(f"{line.rstrip()}\n")
         else:  # the older builder does it too, since the Dockerfiles are simple
-            with contextlib.redirect_stdout(lines):
+            with contextlib.redirect_stdout(lines), _older_builder():
                 docker.legacy_build(
                     context, file=dockerfile, tags=name, build_args=arguments, quiet=False
                 )
@@ -222,6 +223,19 @@ def _build(
             cause=last,
             next_step=_how_to_mend(last, arguments.get("SERVING_IMAGE", "")),
         ) from error
+
+
+@contextlib.contextmanager
+def _older_builder() -> Iterator[None]:
+    """Docker's older builder for a while, whatever DOCKER_BUILDKIT says: its lines are read."""
+    former = os.environ.get("DOCKER_BUILDKIT")
+    os.environ["DOCKER_BUILDKIT"] = "0"
+    try:
+        yield
+    finally:
+        del os.environ["DOCKER_BUILDKIT"]
+        if former is not None:
+            os.environ["DOCKER_BUILDKIT"] = former
 
 
 def _how_to_mend(words: str, serving_image: str) -> str:

@@ -27,6 +27,7 @@ import yaml
 
 from helpers import settings
 from helpers.export import weights
+from helpers.lab.processors import PROCESSORS
 from helpers.machine import GIB, usable_cores, version
 from helpers.machine.processor import processor_class
 
@@ -36,14 +37,6 @@ _FINE, _NOT_FINE = "color: #0a5c3b; background: #e2f4ea", "color: #7a4100; backg
 TARGETS = ("local", "kubernetes")
 LIMIT_S = 2.0  # for one check
 _ENGINES = ("docker", "podman", "nerdctl")
-_SPEEDS = {
-    "amx": "AMX: the fast class, bfloat16 in tiles",
-    "avx512_bf16": "AVX-512 with bfloat16",
-    "avx512": "AVX-512",
-    "avx2": "AVX2: Inception-v3 runs at 2 to 4 images/s a core",
-    "x86": "older than AVX2",
-    "arm64": "ARM, 64 bits",
-}
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,7 @@ class Check:
     needed_by: tuple[str, ...] = ()
 
     def blocks(self, target: str) -> bool:
-        """Whether it has to be mended before the notebooks run on a target."""
+        """Whether it has to be fixed before the notebooks run on a target."""
         return self.status == MISSING and target in self.needed_by
 
 
@@ -206,7 +199,7 @@ def packages() -> Found:
     return Found(status, found, to_do)
 
 
-@_check("Cores", needed_for="replicas, load tests")
+@_check("Cores", needed_for="05 to 10: replicas, load")
 def cores() -> Found:
     """How many cores this process may use."""
     count = usable_cores()
@@ -216,16 +209,16 @@ def cores() -> Found:
     return Found(WARNING if few else OK, found, to_do)
 
 
-@_check("Processor", needed_for="speed")
+@_check("Processor", needed_for="01 to 10: every speed")
 def processor() -> Found:
     """The processor's class, which decides the figures that this machine will show."""
     name = processor_class()
     old = name == "x86"
     to_do = "TensorFlow's packages need AVX: use another machine." if old else ""
-    return Found(WARNING if old else OK, _SPEEDS[name], to_do)
+    return Found(WARNING if old else OK, f"{PROCESSORS[name].title} ({name})", to_do)
 
 
-@_check("Memory", needed_for="replicas: 1 GiB each")
+@_check("Memory", needed_for="02 to 10: 1 GiB per replica")
 def memory() -> Found:
     """Memory that is free for use."""
     free, total = (getattr(psutil.virtual_memory(), name) / GIB for name in ("available", "total"))
@@ -235,7 +228,7 @@ def memory() -> Found:
     return Found(WARNING if low else OK, found, to_do)
 
 
-@_check("Disk", needed_for="exports, logs")
+@_check("Disk", needed_for="01 to 10: exports, logs")
 def disk() -> Found:
     """Room for exports, logs and the built page."""
     free = shutil.disk_usage(settings.ROOT).free / GIB
@@ -244,7 +237,7 @@ def disk() -> Found:
     return Found(WARNING if low else OK, f"{free:.0f} GiB free", to_do)
 
 
-@_check("Trained weights", needed_for="Inception-v3's own labels")
+@_check("Trained weights", needed_for="01 and 02: Inception-v3's own labels")
 def trained_weights() -> Found:
     """Whether Inception-v3's ImageNet weights are here or can be downloaded."""
     chosen = os.environ.get(weights.VARIABLE)
@@ -263,14 +256,14 @@ def trained_weights() -> Found:
     return Found(WARNING, "out of reach: labels will be EfficientNet-Lite2's", to_do)
 
 
-@_check("Ports", needed_for="servers on this machine")
+@_check("Ports", needed_for="02 to 10: servers on this machine")
 def ports() -> Found:
     """Whether this process may listen on the loopback address, and the usual ports are free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
     taken = [port for port in (settings.GRPC_PORT, settings.REST_PORT) if _in_use(port)]
     if taken:
-        found = f"{' and '.join(map(str, taken))} in use; free ones are taken instead"
+        found = f"{' and '.join(map(str, taken))} in use, which does no harm: others are taken"
     else:
         found = f"{settings.GRPC_PORT} and {settings.REST_PORT} are free"
     return Found(OK, found)
@@ -281,7 +274,7 @@ def _in_use(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@_check("Container engine", needed_for="building the container")
+@_check("Container engine", needed_for="03: building the container")
 def container_engine() -> Found:
     """Docker, Podman or nerdctl, and whether its daemon answers."""
     for engine in filter(shutil.which, _ENGINES):
@@ -294,7 +287,7 @@ def container_engine() -> Found:
     return Found(MISSING, "none of " + ", ".join(_ENGINES), to_do)
 
 
-@_check("kubectl", needed_for="TARGET=kubernetes", needed_by=("kubernetes",))
+@_check("kubectl", needed_for="04 to 10 with TARGET=kubernetes", needed_by=("kubernetes",))
 def kubectl() -> Found:
     """The command for Kubernetes clusters."""
     answer = _output("kubectl", "version", "--client", "--output=json")
@@ -303,7 +296,7 @@ def kubectl() -> Found:
     return Found(OK, json.loads(answer)["clientVersion"]["gitVersion"])
 
 
-@_check("Kubernetes contexts", needed_for="TARGET=kubernetes", needed_by=("kubernetes",))
+@_check("Kubernetes contexts", needed_for="04 to 10 with TARGET=kubernetes", needed_by=("kubernetes",))
 def contexts() -> Found:
     """The contexts of the kubeconfig; no cluster is spoken to."""
     files = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
@@ -320,7 +313,7 @@ def contexts() -> Found:
     return Found(OK, found, "Name the one to use: CONTEXT=…; none is taken silently.")
 
 
-@_check("GPU", needed_for="speed on a GPU")
+@_check("GPU", needed_for="none: for your own speeds")
 def gpu() -> Found:
     """NVIDIA GPUs that the driver lists."""
     names = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")

@@ -81,6 +81,33 @@ def figures(result: Result) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("figure")
 
 
+def peers(result: Result) -> pd.DataFrame:
+    """One row per model server that was compared, fastest first.
+
+    Args:
+        result: what `python -m benchmarks.peers` recorded.
+
+    Returns:
+        Answers per second, what that is of the network without a server, the server's memory and
+        start, and the lines of code that somebody writes to serve a SavedModel by it.
+    """
+    found = result.figures
+    runs = {name.partition(", round ")[0]: run for name, run in result.runs.items()}
+    rows = {
+        name: {
+            "images/s": f"{found[f'{name}: images/s'].value:,.0f}",
+            "of in process": f"{found[f'{name}: of in process'].value:.0%}",
+            "memory, MiB": f"{found[f'{name}: memory_mib'].value:,.0f}",
+            "until the first answer, s": f"{found[f'{name}: start_s'].value:.1f}",
+            "lines to write": run.settings["lines"],
+        }
+        for name, run in runs.items()
+    }
+    fastest = sorted(rows, key=lambda name: -found[f"{name}: images/s"].value)
+    ordered = {name: rows[name] for name in fastest}
+    return pd.DataFrame.from_dict(ordered, orient="index").rename_axis("server")
+
+
 def _ms(summary: Summary, name: str) -> str:
     value = summary.latency[name].ms
     return "" if value is None else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"

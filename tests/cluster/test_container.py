@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from notebook_runs import shown
 from python_on_whales import docker
 
 from helpers import container, photos, settings
@@ -222,5 +223,12 @@ def test_notebook_03_builds_runs_and_compares(tmp_path: Path) -> None:
     assert (found["engine"], found["same_image"], found["leftovers"]) == (True, True, [])
     assert found["server_mb"] > found["model_mb"] > 0
     assert set(found["ways"]) == {"baked in", "from its own image", "in a folder"}
-    # No pod is replaced, no process started: the one figure that must be the smallest.
-    assert min(found["ways"], key=found["ways"].get) == "in a folder"
+    # A load, against a build, a start and a load.
+    assert found["ways"]["in a folder"] < found["ways"]["baked in"]
+    assert found["same_process"] is True
+    node = lessons.read(tmp_path / "03.ipynb")
+    assert "COPY" in shown(node, "docker-history")
+    assert "Successfully loaded servable version" in shown(node, "docker-logs")
+    assert "5 labels for the puppy" in shown(node, "ask")
+    # SIGTERM was heard: nobody waited for SIGKILL.
+    assert found["stop_s"] < 25

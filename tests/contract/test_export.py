@@ -581,7 +581,18 @@ def test_speeds_are_measured_in_turn(light: Export) -> None:
     forms = [speed.Form("one", light.path), speed.Form("two", light.path, {"ANY": "1"})]
     found = speed.in_turn(forms, seconds=0.01, batch_size=2)
     assert list(found) == ["one", "two"]
-    assert all(s.images == 2 * len(s.batch_seconds) > 0 for s in found.values())
+    assert all(s.images == 2 * len(s.batch_seconds) == 2 * speed.ROUNDS for s in found.values())
+
+
+def test_a_speed_over_another_is_told_apart_by_their_rounds() -> None:
+    from helpers.export.speed import Speed
+
+    drifting = (1.0, 2.0, 3.0, 4.0, 5.0)  # a machine that gets slower and slower
+    slow = Speed(5, drifting, 5.0)
+    noisy = tuple(took / 2 * (1.1 if took % 2 else 0.9) for took in drifting)
+    twice = Speed(5, noisy, 5.0)
+    assert (slow.over(slow).value, slow.over(slow).is_noise) == (1.0, True)
+    assert 1.5 < (twice.over(slow).interval.low or 0) < 2 < (twice.over(slow).interval.high or 0)
 
 
 def test_a_form_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from helpers.clusters import manifest
 from helpers.lab.claims import claims
 from helpers.lab.publishing import published
 
+pytestmark = pytest.mark.slow
+
 LAST = "channel.close(); cluster.delete(); cluster.close()"  # as the exercises say
 
 

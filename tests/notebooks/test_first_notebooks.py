@@ -12,7 +12,9 @@ import pytest
 from conftest import RunNotebook
 from solutions import Solved
 
-from helpers import machine
+from helpers import machine, settings
+from helpers.book import lessons
+from helpers.lab import contents
 
 pytestmark = pytest.mark.slow
 
@@ -55,13 +57,48 @@ def test_inception_v3_is_counted(exported: dict[str, Any]) -> None:
     assert exported["flops"] > 2 * exported["multiply_adds"]
 
 
-def test_the_top_label_has_a_probability(exported: dict[str, Any]) -> None:
-    assert exported["top_label"]
-    assert 0 < exported["top_score"] <= 1
+def test_the_label_that_is_shown_is_a_trained_networks(exported: dict[str, Any]) -> None:
+    assert exported["weights"] == "random"
+    assert (exported["top_label"], exported["labels_by"]) == (
+        "golden retriever",
+        "EfficientNet-Lite2",
+    )
+    assert 0.5 < exported["top_score"] <= 1
 
 
-def test_the_fast_forms_speed_is_measured(exported: dict[str, Any]) -> None:
-    assert exported["fast_over_plain"] > 0
+@pytest.mark.parametrize("name", ["fast_over_plain", "onednn_over_without"])
+def test_a_ratio_of_speeds_is_inside_its_interval(exported: dict[str, Any], name: str) -> None:
+    low, high = exported[f"{name}_interval"]
+    assert 0 < low <= exported[name] <= high
+
+
+def test_the_export_by_hand_replaces_an_earlier_runs(exported: dict[str, Any]) -> None:
+    assert [path.name for path in settings.BY_HAND.iterdir()] == ["1"]
+
+
+def test_every_notebook_states_its_time(checked: dict[str, Any]) -> None:
+    assert checked["notebooks"] == len(lessons.find())
+    assert contents.table()["time"].map(bool).all()
+    assert checked["minutes"] == contents.minutes(contents.table())
+
+
+def test_a_text_file_is_refused_as_00s_solution_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(settings.NOTEBOOKS)
+    with Solved("00", steps=[1, 6]) as solved:
+        (refusal,) = solved.values()
+    assert "is not a picture: it starts with b'# Serve" in refusal
+
+
+def test_the_exercises_of_the_export_end_as_their_solutions_say(
+    models: Path, exported: dict[str, Any]
+) -> None:
+    parameters = {"NETWORK": "light", "MODELS": str(models)}
+    with Solved("01", steps=[1, 2, 3, 4, 5], parameters=parameters) as solved:
+        shares, served, logits = solved.values()
+    assert shares == ("0.04%", "8.6%")
+    assert served == (2, 1)
+    assert logits[0] == 0
+    assert (logits[1:] < 0).all()
 
 
 def test_one_channel_is_pinned_to_one_replica(scaled: dict[str, Any]) -> None:

@@ -148,3 +148,20 @@ def test_the_drawing_of_kubernetes_objects_names_each_in_words_as_well() -> None
     assert fits(picture)
     names = ("Deployment", "ReplicaSet", "pods", "Service", "Namespace", "node", "kubelet")
     assert [name for name in names if name not in picture.alt] == []
+
+
+def test_a_measure_whose_interval_holds_one_is_not_told_apart() -> None:
+    ratios = {
+        "+ folded": stats.Ratio(1.1, stats.Interval(0.9, 1.3)),
+        "+ bfloat16": stats.Ratio(2.0, stats.Interval(1.8, 2.2)),
+    }
+    picture = plots.measures(ratios)
+    assert fits(picture)
+    assert picture.alt.endswith("+ folded not told apart, + bfloat16 2.00×")
+
+
+def test_the_whole_in_one_drawing_fits_and_names_its_boxes() -> None:
+    picture = plots.overview()
+    assert fits(picture)
+    named = ("client", "load balancer", "Service", "pods", "nodes", "server", "batch", "model")
+    assert [word for word in named if word not in picture.alt] == []

@@ -163,3 +163,16 @@ def test_the_table_reads_as_text_too() -> None:
 def test_every_check_has_a_row_of_its_own() -> None:
     names = [check.name for check in preflight.run()]
     assert len(names) == len(set(names)) == 12
+
+
+def test_a_row_names_the_notebooks_that_need_it() -> None:
+    without = [c.name for c in preflight.run() if not c.needed_for[:2].isdigit()]
+    assert without == ["Python", "Packages", "GPU"]  # everything, and nothing
+
+
+def test_the_processors_table_marks_this_machines_class() -> None:
+    from helpers.lab import processors
+    from helpers.machine.processor import processor_class
+
+    table = processors.table()
+    assert list(table.index[table[""] == "this machine"]) == [processor_class()]
