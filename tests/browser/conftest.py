@@ -42,7 +42,7 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The address of a JupyterLab, and the folder of its copies, with the light network."""
     root = tmp_path_factory.mktemp("jupyterlab")
@@ -87,7 +87,8 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
             os.close(kept)
 
 
-@pytest.fixture(scope="session")
+# Playwright's event loop is "running" until it is stopped: no other file's test could start one.
+@pytest.fixture(scope="module")
 def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
