@@ -183,6 +183,15 @@ def test_what_the_controller_has_not_seen_yet_is_not_judged() -> None:
     assert (state.done, state.ready) == (False, 0)
 
 
+def test_old_replicas_that_still_serve_are_not_counted_as_new_ones() -> None:
+    status = {"replicas": 3, "updated_replicas": 1, "ready_replicas": 2}
+    stuck = deployment(wanted=2)
+    vars(stuck.status).update(status)
+    assert rollout.judge(stuck, []).so_far == "0 of 2 new replicas ready"
+    vars(stuck.status).update(status | {"ready_replicas": 3})
+    assert rollout.judge(stuck, []).so_far == "1 of 2 new replicas ready"
+
+
 def test_a_failure_tells_the_probe_and_the_log() -> None:
     state = rollout.Rollout(1, 0, 1, done=False, stuck="it is stuck", next_step="Do this.")
     error = rollout.failure(state, "inception", "one\ntwo", probe="Startup probe failed: timeout")

@@ -104,7 +104,7 @@ def test_the_files_that_the_flags_name_are_in_the_configuration(container: dict[
     ids=["base", "component"],
 )
 def test_what_a_queue_lets_in_has_a_thread_each(folder: Path, flags: Path) -> None:
-    """Otherwise the original lets requests wait for a thread that its queue should refuse."""
+    """Otherwise gRPC refuses in the queue's place, by a code that our clients don't retry."""
     batching = config.batching(folder / "batching.config")
     (threads,) = re.findall(r"--grpc_max_threads=(\d+)", flags.read_text())
     let_in = batching.max_enqueued_batches + batching.num_batch_threads

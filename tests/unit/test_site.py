@@ -391,6 +391,18 @@ def test_numbers_in_tables_are_aligned_and_the_frames_own_style_is_gone(
     assert page.select("article style") == []
 
 
+def test_a_header_over_several_columns_is_not_aligned_as_one_of_numbers() -> None:
+    soup = BeautifulSoup(
+        "<table><thead><tr><th></th><th colspan='2'>plain</th></tr>"
+        "<tr><th></th><th>lost</th><th>why</th></tr></thead>"
+        "<tbody><tr><th>a hang</th><td>7</td><td>it hung</td></tr></tbody></table>",
+        "html.parser",
+    )
+    tables.tidy(soup)
+    assert [text(cell) for cell in soup.select(".number")] == ["lost", "7"]
+    assert [text(cell) for cell in soup.select("[scope=colgroup]")] == ["plain"]
+
+
 def test_what_is_published_is_a_folded_table_at_the_end_and_nowhere_else(
     page: BeautifulSoup,
 ) -> None:

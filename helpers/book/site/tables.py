@@ -18,7 +18,8 @@ def tidy(soup: BeautifulSoup) -> None:
         _name_the_index(table)
         for row in table.find_all("tr"):
             for cell in row.find_all("th"):
-                cell["scope"] = "col" if row.find_parent("thead") else "row"
+                column = "colgroup" if _span(cell) > 1 else "col"
+                cell["scope"] = column if row.find_parent("thead") else "row"
         _align_numbers(table)
         heading = table.find_previous(["h2", "h3", "h4"])
         step = heading.get_text().strip() if heading else "this page"
@@ -39,14 +40,27 @@ def _name_the_index(table: Tag) -> None:
 
 
 def _align_numbers(table: Tag) -> None:
-    rows = [row.find_all(["td", "th"]) for row in table.find_all("tr")]
+    rows = [_by_column(row) for row in table.find_all("tr")]
     for column in range(max(map(len, rows), default=0)):
-        cells = [row[column] for row in rows if column < len(row)]
+        cells = [cell for row in rows if column < len(row) and (cell := row[column])]
         body = [cell for cell in cells if cell.name == "td"]
         if body and all(_is_number(cell.get_text()) for cell in body):
             for cell in cells:
                 classes = filter(None, cell.get_attribute_list("class"))
                 cell["class"] = " ".join([*classes, "number"])
+
+
+def _by_column(row: Tag) -> list[Tag | None]:
+    """What a row has in each column: None where a cell spans several, since it heads no one."""
+    cells: list[Tag | None] = []
+    for cell in row.find_all(["td", "th"]):
+        span = _span(cell)
+        cells += [cell] if span == 1 else [None] * span
+    return cells
+
+
+def _span(cell: Tag) -> int:
+    return int(str(cell.get("colspan", 1)))
 
 
 def _is_number(text: str) -> bool:

@@ -34,11 +34,13 @@ class Rollout:
 
     Args:
         wanted: replicas asked for.
-        ready: replicas of the newest revision that are ready.
+        ready: replicas of the newest revision that are ready: at least that many, since an older
+            one that isn't ready is counted as if it were.
         others: pods beside those: of an older revision, not ready, or on their way out.
         done: as many ready replicas as asked for, all up to date, and no other.
         stuck: why it will never be done by itself; empty while it may.
         next_step: what to do about it.
+        old: replicas of older revisions, ready or not.
     """
 
     wanted: int
@@ -47,6 +49,13 @@ class Rollout:
     done: bool
     stuck: str = ""
     next_step: str = ""
+    old: int = 0
+
+    @property
+    def so_far(self) -> str:
+        """How many are ready, in words; *new* ones where older ones may be serving meanwhile."""
+        kind = "new replicas" if self.old else "replicas"
+        return f"{self.ready} of {self.wanted} {kind} ready"
 
 
 def table(pods: Sequence[Any], *, grpc: int = 8500, rest: int = 8501) -> Pods:
@@ -70,7 +79,10 @@ def judge(deployment: Any, pods: Sequence[Any], events: Sequence[Any] = ()) -> R
     """
     status, wanted = deployment.status, deployment.spec.replicas or 0
     seen = (status.observed_generation or 0) >= deployment.metadata.generation
-    ready = min(status.ready_replicas or 0, status.updated_replicas or 0) if seen else 0
+    # The API counts the ready ones of all revisions together. Those of the old one go on being
+    # ready while the new one can't start, so they are taken off.
+    old = max((status.replicas or 0) - (status.updated_replicas or 0), 0)
+    ready = max((status.ready_replicas or 0) - old, 0) if seen else 0
     counts = (status.replicas, status.updated_replicas, status.ready_replicas)
     done = seen and all((count or 0) == wanted for count in counts) and len(pods) == wanted
     others = max(len(pods) - ready, 0)
@@ -86,7 +98,7 @@ def judge(deployment: Any, pods: Sequence[Any], events: Sequence[Any] = ()) -> R
         late = _condition(status.conditions, "Progressing")
         if late is not None and late.reason == "ProgressDeadlineExceeded":
             stuck, next_step = late.message, "Read the pods' logs and events."
-    return Rollout(wanted, ready, others, done=False, stuck=stuck, next_step=next_step)
+    return Rollout(wanted, ready, others, done=False, stuck=stuck, next_step=next_step, old=old)
 
 
 def failure(rollout: Rollout, name: str, log: str = "", *, probe: str = "") -> NotReadyError:
@@ -101,7 +113,7 @@ def failure(rollout: Rollout, name: str, log: str = "", *, probe: str = "") -> N
     tail = " / ".join(diagnosis.telling_lines(log))
     told = "; ".join(filter(None, [rollout.stuck, probe]))
     cause = f"{told}; its log ends: {tail}" if tail else told
-    what = f"{name} has {rollout.ready} of {rollout.wanted} replicas ready, and won't have more"
+    what = f"{name} has {rollout.so_far}, and won't have more"
     return NotReadyError(what, cause=cause, next_step=rollout.next_step)
 
 

@@ -140,7 +140,7 @@ class KubernetesCluster(Closing):
                     raise rollout.failure(state, render.DEPLOYMENT, words, probe=probe)
                 left_s = start + timeout_s - time.monotonic()
                 line.show(
-                    f"{state.ready} of {state.wanted} replicas ready"
+                    state.so_far
                     + (f", {state.others} coming or going" if state.others else "")
                     + f" … {time.monotonic() - start:.0f} s"
                 )
@@ -283,8 +283,7 @@ class KubernetesCluster(Closing):
         reasons += filter(None, [self._failed_probe()])
         tail = " / ".join(diagnosis.telling_lines(self._last_words()))
         return NotReadyError(
-            f"{render.DEPLOYMENT} had {state.ready} of {state.wanted} replicas ready after "
-            f"{timeout_s:g} s",
+            f"{render.DEPLOYMENT} had {state.so_far} after {timeout_s:g} s",
             cause="; ".join(reasons) + (f"; its log ends: {tail}" if tail else ""),
             next_step="Read `logs()` and `events()`; allow more time (timeout_s) if it only starts "
             "slowly.",
