@@ -47,8 +47,9 @@ class Result:
         failed = ", ".join(f"{n} {code}" for code, n in self.summary.failures.items()) or "none"
         by_pod = ", ".join(f"{pod}: {count}" for pod, count in self.requests.items())
         invalid = "".join(f"\nnot valid: {problem}" for problem in self.problems)
+        speed = stats.short(self.summary.images_per_s)
         return (
-            f"{self.summary.images_per_s:.4g} images/s, median {self.summary.latency['p50']}, "
+            f"{speed} images/s, median {self.summary.latency['p50']}, "
             f"failures: {failed}\nrequests by replica: {by_pod}{invalid}"
         )
 

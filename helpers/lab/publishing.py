@@ -18,6 +18,7 @@ from IPython.display import display
 
 from helpers import settings
 from helpers.errors import NotebookError
+from helpers.stats import short
 
 PUBLISHED = "application/vnd.inception-tutorial.published+json"
 
@@ -72,7 +73,7 @@ def in_words(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
     if isinstance(value, float):
-        return f"{value:,.0f}" if 100 <= abs(value) < 1e15 else f"{value:.3g}"
+        return short(value)
     if isinstance(value, dict):
         nested = any(isinstance(inner, dict) for inner in value.values())
         pairs = (f"{key}: {in_words(inner)}" for key, inner in value.items())

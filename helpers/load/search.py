@@ -84,13 +84,13 @@ class Search:
     def __str__(self) -> str:
         objective = f"p{100 * self.q:g} under {self.objective_ms:g} ms"
         seconds = min(sum(run.duration_s for run in probe.runs) for probe in self.probes)
-        sure = f"each at {self.confidence:.0%} confidence, for the {seconds:.3g} s or more of it"
+        sure = f"each at {self.confidence:.0%} confidence, over {stats.short(seconds)} s or more"
         if self.rate_per_s is None:
             lowest = min(self.probes, key=lambda probe: probe.rate_per_s)
-            return f"no rate met {objective}: at {lowest.rate_per_s:.3g}/s {lowest.why}"
+            return f"no rate met {objective}: at {stats.short(lowest.rate_per_s)}/s {lowest.why}"
         refused = self.refused_per_s
-        limit = "no rate missed it" if refused is None else f"missed at {refused:.3g}/s"
-        return f"{objective}: met at {self.rate_per_s:.3g}/s, {limit} ({sure})"
+        limit = "no rate missed it" if refused is None else f"missed at {stats.short(refused)}/s"
+        return f"{objective}: met at {stats.short(self.rate_per_s)}/s, {limit} ({sure})"
 
     __repr__ = __str__
 

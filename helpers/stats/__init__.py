@@ -14,6 +14,7 @@ from helpers.stats.confidence import (
     quantile_ranks,
     rate_between_pauses,
 )
+from helpers.stats.digits import short
 from helpers.stats.histogram import Histogram
 from helpers.stats.models import LittlesLaw, Scalability, fit_scalability, knee, littles_law
 from helpers.stats.records import CODES, RECORD, Records, code_name
@@ -55,5 +56,6 @@ __all__ = [
     "rate_between_pauses",
     "ratio",
     "ratio_of_rounds",
+    "short",
     "summarize",
 ]

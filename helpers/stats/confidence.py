@@ -10,6 +10,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from helpers.stats.digits import short
+
 CONFIDENCE = 0.95
 
 # Student's t: its 0.975 quantile for 1, 2, … degrees of freedom. Any statistics table.
@@ -30,15 +32,11 @@ class Interval:
     high: float | None
 
     def __str__(self) -> str:
-        if self.low is None and self.high is None:
-            return "too few samples for an interval"
         if self.low is None:
-            return f"at most {self.high:.3g}"
-        return (
-            f"at least {self.low:.3g}"
-            if self.high is None
-            else f"{self.low:.3g} to {self.high:.3g}"
-        )
+            few = "too few samples for an interval"
+            return few if self.high is None else f"at most {short(self.high)}"
+        low = short(self.low)
+        return f"at least {low}" if self.high is None else f"{low} to {short(self.high)}"
 
 
 def quantile_ranks(q: float, count: int) -> tuple[int | None, int | None]:

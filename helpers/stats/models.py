@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.errors import NoRequestsError
+from helpers.stats.digits import short
 from helpers.stats.records import Records
 
 
@@ -92,7 +93,7 @@ class Scalability:
 
     def __str__(self) -> str:
         return (
-            f"one replica {self.gamma:.3g}/s, contention {self.alpha:.1%}, "
+            f"one replica {short(self.gamma)}/s, contention {self.alpha:.1%}, "
             f"coherency {self.beta:.1%}"
         )
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from helpers.errors import LoadError, NoRequestsError
 from helpers.stats.confidence import Interval, enough_for, mean, mean_of_batches, quantile_ranks
+from helpers.stats.digits import short
 from helpers.stats.histogram import Histogram, nearest_rank
 from helpers.stats.records import Records, code_name
 
@@ -37,7 +38,7 @@ class Percentile:
     def __str__(self) -> str:
         if self.ms is None:
             return f"not enough samples ({self.samples} of {enough_for(self.q)})"
-        return f"{self.ms:.4g} ms"
+        return f"{short(self.ms)} ms"
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,9 @@ class Summary:
         return [
             ("requests", f"{self.requests} in {self.duration_s:g} s"),
             ("failures", failed or "none"),
-            ("images/s", f"{self.images_per_s:.4g}"),
+            ("images/s", short(self.images_per_s)),
             *((name, str(value)) for name, value in self.latency.items()),
-            ("max", "none" if self.max_ms is None else f"{self.max_ms:.4g} ms"),
+            ("max", "none" if self.max_ms is None else f"{short(self.max_ms)} ms"),
         ]
 
     def __str__(self) -> str:

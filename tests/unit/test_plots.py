@@ -67,7 +67,7 @@ def test_percentiles_of_two_measures_share_a_figure() -> None:
     assert fits(picture)
     assert picture.alt.startswith("A stall; p99 in ms: honest ")
     slowest = summary(latency_s=1).max_ms
-    assert f"the slowest request in ms: honest {slowest:.3g}, naive " in picture.alt
+    assert f"the slowest request in ms: honest {slowest:,.0f}, naive " in picture.alt
 
 
 @pytest.mark.parametrize("best", [(8, 0), None])

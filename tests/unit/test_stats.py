@@ -412,3 +412,17 @@ def test_the_knee_is_where_throughput_over_latency_is_highest() -> None:
     # highest at a load of a half.
     loads = [0.1, 0.3, 0.5, 0.7, 0.9]
     assert stats.knee([(load, 1 / (1 - load)) for load in loads]) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.01254, "0.0125"),
+        (6.25, "6.25"),
+        (99.96, "100"),
+        (1170.4, "1,170"),
+        (23_851_784.0, "23,851,784"),
+    ],
+)
+def test_a_figure_is_written_without_a_power_of_ten(value: float, words: str) -> None:
+    assert stats.short(value) == words

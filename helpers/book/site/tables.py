@@ -60,7 +60,7 @@ def _by_column(row: Tag) -> list[Tag | None]:
 
 
 def _span(cell: Tag) -> int:
-    return int(str(cell.get("colspan", 1)))
+    return int(str(cell.get("colspan", "1")))
 
 
 def _is_number(text: str) -> bool:

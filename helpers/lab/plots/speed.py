@@ -9,6 +9,7 @@ import numpy as np
 
 from helpers.lab.plots.picture import Picture, picture
 from helpers.lab.plots.style import BLUE, GREY, ORANGE, SHADE, axes_of, listed
+from helpers.stats import short
 
 if TYPE_CHECKING:
     from helpers.clusters.load_result import Result
@@ -58,10 +59,10 @@ def requests_per_replica(results: Mapping[str, Result]) -> Picture:
         bars = axis.bar(numbers, [100 * share for share in by_replica], color=BLUE)
         axis.bar_label(bars, fmt="%.0f %%")
         axis.axhline(100 / len(by_replica), color=GREY, linestyle="--", linewidth=1)
-        axis.set(title=f"{way}: {rates[way]:.3g} images/s", xlabel="replica", ylim=(0, 110))
+        axis.set(title=f"{way}: {short(rates[way])} images/s", xlabel="replica", ylim=(0, 110))
     axes[0].set_ylabel("share of the requests, %")
     listed = (
-        f"{way}, {rates[way]:.3g} images/s: {', '.join(f'{share:.0%}' for share in by_replica)}"
+        f"{way}, {short(rates[way])} images/s: {', '.join(f'{share:.0%}' for share in by_replica)}"
         for way, by_replica in shares.items()
     )
     return picture(figure, alt="Shares of the requests by replica. " + "; ".join(listed))

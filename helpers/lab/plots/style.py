@@ -9,6 +9,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from helpers.stats import short
+
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#8a8f98"
 YELLOW = "#F0E442"
 SHADE = "#e8eaed"  # of a region, and of the grid
@@ -55,4 +57,4 @@ def axes_of(
 
 def listed(values: Mapping[Any, float], unit: str = "") -> str:
     """Names and values strung together, for an alternative text."""
-    return ", ".join(f"{name} {value:.3g}{unit}" for name, value in values.items())
+    return ", ".join(f"{name} {short(value)}{unit}" for name, value in values.items())
