@@ -27,7 +27,6 @@ from helpers.errors import ClusterError, NotReadyError
 from helpers.progress import Line
 
 _SHOW_EVERY_S = 0.5
-_NEEDS_A_CLUSTER = "connect('kubernetes', context=…) is where it works"
 
 LIMITATIONS: Mapping[str, str] = {
     "gpu": "The local target gives no replica a GPU of its own: all see whatever this machine has.",
