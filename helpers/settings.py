@@ -53,3 +53,8 @@ def models_of(network: str) -> Path:
     A server of two networks names two of these folders in its `models.config`.
     """
     return MODELS if network == "inception_v3" else BUILD / f"models-{network}"
+
+
+def shown(path: Path) -> str:
+    """A path as messages and titles name it: from the repository's root where it is inside."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
