@@ -12,14 +12,12 @@ SERVING = ROOT / "serving"  # what the container is made of
 NOTEBOOKS = ROOT / "notebooks"
 RECORDINGS = ROOT / "recordings"  # what cells that need a cluster showed on one
 LAB = ROOT / "lab"  # the reader's copies of them, which git ignores
-BENCHMARKS = ROOT / "benchmarks"
-RESULTS = BENCHMARKS / "results"
+RESULTS = ROOT / "benchmarks" / "results"
 
 # A models directory holds MODEL_NAME/VERSION/, and a container sees it as /models.
 MODELS = BUILD / "models"  # Inception-v3 as Keras exports it: runs on every server
 MODELS_FAST = BUILD / "models-fast"  # the same network, made as fast as this processor allows
 MODELS_LIGHT = BUILD / "models-light"  # the same signatures over a trivial network, for tests
-MODELS_LIGHT_FAST = BUILD / "models-light-fast"
 BY_HAND = BUILD / "by_hand"  # the export that notebook 01 makes by hand, anew on each run
 CONTAINER_MODELS = "/models"
 CONTAINER_CONFIG = "/etc/serving"  # where a container sees SERVING
@@ -55,3 +53,8 @@ def models_of(network: str) -> Path:
     A server of two networks names two of these folders in its `models.config`.
     """
     return MODELS if network == "inception_v3" else BUILD / f"models-{network}"
+
+
+def shown(path: Path) -> str:
+    """A path as messages and titles name it: from the repository's root where it is inside."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)

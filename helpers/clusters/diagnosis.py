@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers.clusters import arguments
-from helpers.clusters.schema import shown
 from helpers.errors import NotReadyError
+from helpers.settings import shown
 
 _LINES, _LONGEST = 5, 300
 _EXPORT = "Run notebook 01, which exports the model there"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 from helpers import settings
@@ -97,7 +97,7 @@ class Pods(list[Pod]):
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-class Cluster(Protocol):
+class Cluster(AbstractContextManager["Cluster"], Protocol):
     """A place where replicas of the model server run.
 
     `limitations` says in a sentence what this target can't do, by feature (`gpu`, `drain`,
@@ -192,12 +192,3 @@ class Cluster(Protocol):
 
     def close(self) -> None:
         """Ends the connection; on `local`, the replicas end with it. May be called again."""
-
-    def __enter__(self) -> Cluster: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...

@@ -51,8 +51,8 @@ def remove(found: list[Path]) -> None:
 def line(path: Path) -> str:
     """A path and how much is in it; from the repository's root where it is inside."""
     size = sum(f.stat().st_size for f in (path, *path.rglob("*")) if f.is_file())
-    shown = path.relative_to(settings.ROOT) if path.is_relative_to(settings.ROOT) else path
-    return f"{shown}, {size / 1e6:,.0f} MB" if size >= 1e6 else f"{shown}, {size / 1e3:,.0f} kB"
+    amount = f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
+    return f"{settings.shown(path)}, {amount}"
 
 
 def _candidates() -> Iterator[Path]:

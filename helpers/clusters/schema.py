@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from helpers import settings
 from helpers.errors import ManifestError
+from helpers.settings import shown
 
 # Quantities may be written without quotes (`cpu: 1`), unlike every other string.
 _QUANTITIES = {"limits", "requests", "sizeLimit", "divisor", "capacity"}
@@ -34,11 +34,6 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
-
-
-def shown(path: Path) -> str:
-    """A path as messages name it: from the repository's root where it is inside."""
-    return str(path.relative_to(settings.ROOT) if path.is_relative_to(settings.ROOT) else path)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from pathlib import Path
 from python_on_whales import DockerException
 from python_on_whales import exceptions as docker_exceptions
 
-from helpers import settings
+from helpers import machine, settings
 from helpers.container import engine
 from helpers.errors import ContainerError, ExportError
 
@@ -116,7 +115,11 @@ def build(
             next_step="Run notebook 01, which exports one.",
         )
     given = {"SERVING_IMAGE": serving_image} if serving_image else {}
-    given |= {} if dockerfile == MODEL_DOCKERFILE else {"REVISION": _revision()}
+    given |= (
+        {}
+        if dockerfile == MODEL_DOCKERFILE
+        else {"REVISION": machine.git("rev-parse", "--short", "HEAD") or "unknown"}
+    )
     _build(dockerfile, models, name, given | arguments, progress)
     return inspect(name)
 
@@ -256,11 +259,3 @@ def _instruction(made_by: str) -> str:
     words = made_by.removeprefix("/bin/sh -c #(nop) ").replace("# buildkit", "").strip()
     words = re.sub(r"\b(dir|file|multi):[0-9a-f]{64} in ", "", words) or "the base image"
     return words if len(words) <= 100 else f"{words[:99]}…"
-
-
-def _revision() -> str:
-    git = ["git", "-C", str(settings.ROOT), "rev-parse", "--short", "HEAD"]
-    if shutil.which("git") is None:
-        return "unknown"
-    found = subprocess.run(git, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"

@@ -31,7 +31,7 @@ def show_file(path: str | Path, *, lines: tuple[int, int] | None = None) -> Mark
     if lines is not None:
         text = text[lines[0] - 1 : lines[1]]
     language = _LANGUAGES.get(file.suffix) or _LANGUAGES_BY_NAME.get(file.name, "text")
-    return _listing(f"**`{_name(file)}`**", language, text)
+    return _listing(f"**`{settings.shown(file)}`**", language, text)
 
 
 def show_diff(before: str | Path, after: str | Path, *, around: int = 1) -> Markdown:
@@ -49,7 +49,7 @@ def show_diff(before: str | Path, after: str | Path, *, around: int = 1) -> Mark
     changed = list(difflib.unified_diff(old_text, new_text, n=around, lineterm=""))[2:]
     # Where in the files a difference is, nobody needs here: a blank line parts two of them.
     body = ["" if line.startswith("@@") else line for line in changed]
-    return _listing(f"**`{_name(old)}` → `{_name(new)}`**", "diff", body[1:])
+    return _listing(f"**`{settings.shown(old)}` → `{settings.shown(new)}`**", "diff", body[1:])
 
 
 def _read(path: str | Path) -> tuple[Path, list[str]]:
@@ -60,12 +60,6 @@ def _read(path: str | Path) -> tuple[Path, list[str]]:
         raise NotebookError(
             f"{file} can't be shown", cause=str(error), next_step="Check the path."
         ) from error
-
-
-def _name(file: Path) -> str:
-    """As messages and titles have it: from the repository's root where it is inside."""
-    inside = file.is_relative_to(settings.ROOT)
-    return (file.relative_to(settings.ROOT) if inside else file).as_posix()
 
 
 def _listing(title: str, language: str, lines: list[str]) -> Markdown:

@@ -16,20 +16,3 @@ FILE = Path(__file__).parent / "imagenet_labels.txt"  # CREDITS.md beside it: th
 def names() -> tuple[str, ...]:
     """All 1000 names; `names()[207]` is that of class 207."""
     return tuple(FILE.read_text(encoding="utf-8").splitlines())
-
-
-def name(index: int) -> str:
-    """The name of one class.
-
-    Args:
-        index: from 0 to 999. Networks with 1001 outputs count a background class as 0: subtract 1.
-
-    Raises:
-        IndexError: there is no such class. A negative index is refused, not counted from the end.
-    """
-    if not 0 <= index < len(names()):
-        raise IndexError(
-            f"There is no class {index}: ImageNet's are 0 to {len(names()) - 1}. "
-            "If the network has 1001 outputs, its first is a background class: subtract 1."
-        )
-    return names()[index]

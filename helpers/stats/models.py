@@ -104,13 +104,6 @@ class Scalability:
         n = replicas
         return self.gamma * n / (1 + self.alpha * (n - 1) + self.beta * n * (n - 1))
 
-    @property
-    def peak(self) -> float:
-        """The number of replicas beyond which throughput falls; infinite without coherency cost."""
-        if self.beta <= 0:
-            return math.inf
-        return max(1.0, math.sqrt(max(0.0, 1 - self.alpha) / self.beta))
-
 
 def fit_scalability(replicas: Sequence[float], throughput: Sequence[float]) -> Scalability:
     """Fits the Universal Scalability Law to measured throughputs.

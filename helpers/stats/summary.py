@@ -92,19 +92,9 @@ class Summary:
         return self.percentile(0.9).ms
 
     @property
-    def p95_ms(self) -> float | None:
-        """The 95th percentile in milliseconds; None without enough samples."""
-        return self.percentile(0.95).ms
-
-    @property
     def p99_ms(self) -> float | None:
         """The 99th percentile in milliseconds; None without enough samples."""
         return self.percentile(0.99).ms
-
-    @property
-    def p999_ms(self) -> float | None:
-        """The 99.9th percentile in milliseconds; None without enough samples."""
-        return self.percentile(0.999).ms
 
     @property
     def max_ms(self) -> float | None:

@@ -15,7 +15,9 @@ from types import SimpleNamespace as Answer
 from typing import Any
 
 import pytest
+import urllib3
 import yaml
+from kubernetes import client
 from kubernetes.config.kube_config import KubeConfigMerger
 
 from helpers import settings
@@ -425,6 +427,16 @@ def test_an_api_server_that_cant_be_used_says_why(
     file = edited(kubeconfig, cluster=cluster, user=user or {"token": "none"})
     with pytest.raises((SetupError, ClusterError), match=words):
         connection.connect_api("kind-tutorial", kubeconfig=file)
+
+
+def test_no_call_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_CALL_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        config = client.Configuration(host=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        config.retries = False
+        core = client.CoreV1Api(connection._ApiClient(config))
+        with pytest.raises(urllib3.exceptions.ReadTimeoutError, match="Read timed out"):
+            core.list_node()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import yaml
 from helpers import settings, stats
 from helpers.clusters import Cluster, loadtest
 from helpers.clusters.kubernetes import loadtest as inside
+from helpers.clusters.kubernetes import rollout
 from helpers.clusters.load_result import Result, difference
 from helpers.errors import LoadError
 
@@ -103,8 +104,8 @@ def waiting(reason: str) -> Answer:
 
 @pytest.mark.parametrize("reason", ["ImagePullBackOff", "ErrImageNeverPull"])
 def test_a_generator_without_an_image_is_hopeless(reason: str) -> None:
-    assert inside._waits_for(waiting(reason)) in inside._HOPELESS
+    assert inside._waits_for(waiting(reason)) in rollout.STUCK
 
 
 def test_a_generator_that_is_starting_is_not_hopeless() -> None:
-    assert inside._waits_for(waiting("ContainerCreating")) not in inside._HOPELESS
+    assert inside._waits_for(waiting("ContainerCreating")) not in rollout.STUCK

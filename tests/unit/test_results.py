@@ -13,7 +13,7 @@ from helpers import load, stats
 from helpers.errors import ResultError
 from helpers.load import results
 from helpers.load.results import Figure, Result
-from helpers.load.results.record import RecordedRun
+from helpers.load.results.record import RecordedRun, git_revision
 from helpers.stats import Interval
 
 SETTINGS = {
@@ -74,7 +74,7 @@ def test_a_file_is_named_after_benchmark_and_processor(tmp_path: Path) -> None:
 
 
 def test_a_result_names_its_git_revision() -> None:
-    revision = results.git_revision()["revision"]
+    revision = git_revision()["revision"]
     assert revision is None or len(revision) == 40
 
 

@@ -6,11 +6,10 @@ import ast
 import functools
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from helpers import settings
+from helpers import machine, settings
 
 # `https://host/owner/name`, `git@host:owner/name.git`, `ssh://git@host/owner/name`. What stands
 # before an @ may be a password, and stays here.
@@ -31,7 +30,7 @@ def web_address(remote: str) -> str:
 @functools.cache
 def repository() -> str:
     """The repository's address by this clone's remote `origin`; empty when it has none."""
-    return web_address(_git("config", "--get", "remote.origin.url"))
+    return web_address(machine.git("config", "--get", "remote.origin.url") or "")
 
 
 def link(path: Path, *, folder: Path) -> str:
@@ -49,17 +48,7 @@ def link(path: Path, *, folder: Path) -> str:
 
 @functools.cache
 def _revision() -> str:
-    return _git("rev-parse", "HEAD")
-
-
-def _git(*words: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", *words], cwd=settings.ROOT, capture_output=True, text=True, check=False
-        )
-    except OSError:
-        return ""  # no git here: the sources came as an archive
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return machine.git("rev-parse", "HEAD") or ""
 
 
 def imported(source: str) -> list[Path]:

@@ -10,7 +10,6 @@ from helpers.clusters.kubernetes import gpus
 from helpers.clusters.kubernetes.problems import translated
 from helpers.clusters.kubernetes.target import KubernetesCluster
 
-_TIMEOUT_S = 30  # of one call of the API
 _METRICS = "metrics.k8s.io"  # what metrics-server answers
 
 
@@ -24,12 +23,12 @@ def limitations(cluster: KubernetesCluster) -> dict[str, str]:
     if not gpus.may_drain(cluster):
         found["drain"] = "Your role in this cluster doesn't allow you to drain a node."
     with translated("the cluster can't be asked what it offers", context=cluster.context):
-        groups = client.ApisApi(cluster.api).get_api_versions(_request_timeout=_TIMEOUT_S).groups
+        groups = client.ApisApi(cluster.api).get_api_versions().groups
         if _METRICS not in {group.name for group in groups}:
             found["autoscaling"] = (
                 "This cluster has no metrics-server, which tells an autoscaler the processor time."
             )
-        if not (_may_create_nodes(cluster) and _has_kwok(cluster)):
+        if not (gpus.may(cluster, verb="create", resource="nodes") and _has_kwok(cluster)):
             found["gpu"] = (
                 "This cluster has no kwok, which keeps simulated nodes alive, or your role doesn't "
                 "allow you to create nodes."
@@ -37,21 +36,11 @@ def limitations(cluster: KubernetesCluster) -> dict[str, str]:
     return found
 
 
-def _may_create_nodes(cluster: KubernetesCluster) -> bool:
-    attributes = {"verb": "create", "resource": "nodes"}
-    review = client.AuthorizationV1Api(cluster.api).create_self_subject_access_review(
-        {"spec": {"resourceAttributes": attributes}}, _request_timeout=_TIMEOUT_S
-    )
-    return bool(review.status.allowed)
-
-
 def _has_kwok(cluster: KubernetesCluster) -> bool:
     """Whether kwok runs: on our own cluster beside the API server, elsewhere as its Deployment."""
     if cluster.manifests.name == "test-cluster":
         return True
     found: Any = client.AppsV1Api(cluster.api).list_namespaced_deployment(
-        "kube-system",
-        field_selector="metadata.name=kwok-controller",
-        _request_timeout=_TIMEOUT_S,
+        "kube-system", field_selector="metadata.name=kwok-controller"
     )
     return bool(found.items)

@@ -11,7 +11,6 @@ from helpers.clusters.interface import BASE
 from helpers.clusters.kubernetes import problems, render
 from helpers.clusters.kubernetes.problems import translated
 
-_TIMEOUT_S = 30  # of one call of the API
 _AUTOSCALER = "kube-controller-manager"  # the HorizontalPodAutoscaler's controller is part of it
 _RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
@@ -41,7 +40,7 @@ class Applier:
         doing = f"the namespace {self._namespace} can't be used"
         with translated(doing, context=self._context):
             try:
-                self._core.read_namespace(self._namespace, _request_timeout=_TIMEOUT_S)
+                self._core.read_namespace(self._namespace)
                 return
             except client.ApiException as error:
                 if error.status == 403:  # it may well be there: a learner's role is inside of it
@@ -50,9 +49,7 @@ class Applier:
                     raise
             labels = {render.OWNED: render.MANAGER, **_RESTRICTED}
             body = {"metadata": {"name": self._namespace, "labels": labels}}
-            self._core.create_namespace(
-                body, field_manager=render.MANAGER, _request_timeout=_TIMEOUT_S
-            )
+            self._core.create_namespace(body, field_manager=render.MANAGER)
 
     def apply(self, resource: render.Resource, folder: Path = BASE) -> None:
         """Applies one resource.
@@ -69,13 +66,12 @@ class Applier:
         manifest = render.origin(resource, folder)
         with translated(f"{what} can't be applied", context=self._context, manifest=manifest):
             api = self._api.resources.get(api_version=resource["apiVersion"], kind=resource["kind"])
-            options = {"field_manager": render.MANAGER, "_request_timeout": _TIMEOUT_S}
+            options = {"namespace": self._namespace, "field_manager": render.MANAGER}
             try:
-                api.server_side_apply(body=resource, namespace=self._namespace, **options)
+                api.server_side_apply(body=resource, **options)
             except ConflictError as error:
                 # `scale` and our autoscaler change a field that `apply` owns too; anybody else's
                 # change stays.
                 if problems.conflicting_managers(error) - {render.MANAGER, _AUTOSCALER}:
                     raise
-                options["force_conflicts"] = True
-                api.server_side_apply(body=resource, namespace=self._namespace, **options)
+                api.server_side_apply(body=resource, force_conflicts=True, **options)

@@ -19,7 +19,6 @@ from helpers.errors import NotReadyError
 from helpers.progress import Line
 
 MANIFEST = settings.MANIFESTS / "components" / "autoscaling" / "horizontalpodautoscaler.yaml"
-_TIMEOUT_S = 30  # of one call of the API
 _PERIOD_S = 1.0
 
 
@@ -102,12 +101,9 @@ def record(
 def _look(cluster: KubernetesCluster, at_s: float) -> Moment:
     name, namespace = render.DEPLOYMENT, cluster.namespace
     with translated("the autoscaler can't be read", context=cluster.context):
-        autoscaler = client.AutoscalingV2Api(cluster.api).read_namespaced_horizontal_pod_autoscaler(
-            name, namespace, _request_timeout=_TIMEOUT_S
-        )
-        deployment = client.AppsV1Api(cluster.api).read_namespaced_deployment(
-            name, namespace, _request_timeout=_TIMEOUT_S
-        )
+        api = client.AutoscalingV2Api(cluster.api)
+        autoscaler = api.read_namespaced_horizontal_pod_autoscaler(name, namespace)
+        deployment = client.AppsV1Api(cluster.api).read_namespaced_deployment(name, namespace)
     measured = [
         metric.resource.current.average_utilization
         for metric in autoscaler.status.current_metrics or ()

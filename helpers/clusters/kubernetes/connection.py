@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from kubernetes import client, config, dynamic
 
@@ -13,6 +14,7 @@ from helpers.clusters.kubernetes.problems import translated
 from helpers.errors import SetupError
 
 ALLOWED = Path(__file__).with_name("contexts.txt")
+_CALL_S = 30  # for one call of the API
 
 
 def allowed_contexts() -> dict[str, str]:
@@ -70,6 +72,13 @@ def choose_context(context: str | None, *, kubeconfig: str | None, confirmed: bo
     return name
 
 
+class _ApiClient(client.ApiClient):
+    """A client none of whose calls waits for ever, whether it names a time-out or not."""
+
+    def call_api(self, *args: Any, _request_timeout: float | None = None, **options: Any) -> Any:
+        return super().call_api(*args, _request_timeout=_request_timeout or _CALL_S, **options)
+
+
 def connect_api(context: str, *, kubeconfig: str | None) -> client.ApiClient:
     """A client of the context's API server, which has answered.
 
@@ -82,7 +91,7 @@ def connect_api(context: str, *, kubeconfig: str | None) -> client.ApiClient:
         api = config.new_client_from_config(files, context=context, persist_config=False)
         # Three tries with no pause would only hide which one failed.
         api.configuration.retries = False
-        api = client.ApiClient(api.configuration)
+        api = _ApiClient(api.configuration)
         client.VersionApi(api).get_code(_request_timeout=15)
         client.CoreV1Api(api).get_api_resources(_request_timeout=15)  # needs valid credentials
     return api

@@ -24,7 +24,6 @@ from helpers.errors import ClusterError, SetupError
 
 RESOURCE = "nvidia.com/gpu"
 PREFIX = "simulated-gpu"
-_TIMEOUT_S = 30  # of one call of the API
 _READY_S = 20  # kwok answers within a second or two
 _ZONES = 2
 # What GKE calls a node with an L4, so that the overlay for GKE finds its nodes here too; and what
@@ -90,9 +89,7 @@ class SimulatedGpus(Closing):
             with translated("the simulated nodes can't be made", context=cluster.context):
                 for number, name in enumerate(self.names):
                     body = _node(name, zone=f"zone-{number % _ZONES + 1}", gpus=per_node)
-                    self._core.create_node(
-                        body, field_manager=render.MANAGER, _request_timeout=_TIMEOUT_S
-                    )
+                    self._core.create_node(body, field_manager=render.MANAGER)
             self._await_ready()
         except BaseException:
             self.close()
@@ -102,9 +99,7 @@ class SimulatedGpus(Closing):
         """The nodes, and which of the cluster's pods are on them."""
         nodes = _simulated(self._cluster)
         with translated("the pods can't be listed", context=self._cluster.context):
-            pods = self._core.list_namespaced_pod(
-                self._cluster.namespace, _request_timeout=_TIMEOUT_S
-            ).items
+            pods = self._core.list_namespaced_pod(self._cluster.namespace).items
         return [
             GpuNode(
                 name=node.metadata.name,
@@ -185,19 +180,19 @@ def may_drain(cluster: KubernetesCluster) -> bool:
     Raises:
         ClusterError: the cluster doesn't answer.
     """
-    reviews = client.AuthorizationV1Api(cluster.api)
-    wanted = (
-        {"verb": "patch", "resource": "nodes"},
-        {"verb": "create", "resource": "pods", "subresource": "eviction",
-         "namespace": cluster.namespace},
-    )  # fmt: skip
+    evict = {"verb": "create", "resource": "pods", "subresource": "eviction"}
     with translated("the rights to drain a node can't be asked for", context=cluster.context):
-        return all(
-            reviews.create_self_subject_access_review(
-                {"spec": {"resourceAttributes": attributes}}, _request_timeout=_TIMEOUT_S
-            ).status.allowed
-            for attributes in wanted
+        return may(cluster, verb="patch", resource="nodes") and may(
+            cluster, namespace=cluster.namespace, **evict
         )
+
+
+def may(cluster: KubernetesCluster, **attributes: str) -> bool:
+    """Whether the credentials allow something, in the words of a SelfSubjectAccessReview."""
+    review = client.AuthorizationV1Api(cluster.api).create_self_subject_access_review(
+        {"spec": {"resourceAttributes": attributes}}
+    )
+    return bool(review.status.allowed)
 
 
 def uncordon(cluster: KubernetesCluster, node: str) -> None:
@@ -222,7 +217,7 @@ def remove(cluster: KubernetesCluster) -> None:
                     # node that is gone would stay for a minute, and hold up their namespace's end.
                     _cordon(core, name, True)
                     _delete_pods(core, name)
-                    core.delete_node(name, _request_timeout=_TIMEOUT_S)
+                    core.delete_node(name)
             time.sleep(0.1)
 
 
@@ -247,9 +242,7 @@ def _node(name: str, *, zone: str, gpus: int) -> dict[str, Any]:
 
 def _simulated(cluster: KubernetesCluster) -> list[Any]:
     with translated("the nodes can't be listed", context=cluster.context):
-        found = client.CoreV1Api(cluster.api).list_node(
-            label_selector=render.SELECTOR, _request_timeout=_TIMEOUT_S
-        )
+        found = client.CoreV1Api(cluster.api).list_node(label_selector=render.SELECTOR)
     return list(found.items)
 
 
@@ -258,26 +251,19 @@ def _is_ready(node: Any) -> bool:
 
 
 def _cordon(core: client.CoreV1Api, node: str, cordoned: bool) -> None:
-    core.patch_node(node, {"spec": {"unschedulable": cordoned}}, _request_timeout=_TIMEOUT_S)
+    core.patch_node(node, {"spec": {"unschedulable": cordoned}})
 
 
 def _delete_pods(core: client.CoreV1Api, node: str) -> None:
     """Ends the pods of a simulated node at once: there is nothing in them to end."""
-    on_it = {"field_selector": f"spec.nodeName={node}", "_request_timeout": _TIMEOUT_S}
-    for pod in core.list_pod_for_all_namespaces(**on_it).items:
+    for pod in core.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={node}").items:
+        name, namespace = pod.metadata.name, pod.metadata.namespace
         with contextlib.suppress(client.exceptions.NotFoundException):
-            core.delete_namespaced_pod(
-                pod.metadata.name,
-                pod.metadata.namespace,
-                grace_period_seconds=0,
-                _request_timeout=_TIMEOUT_S,
-            )
+            core.delete_namespaced_pod(name, namespace, grace_period_seconds=0)
 
 
 def _names_on(core: client.CoreV1Api, namespace: str, node: str) -> list[str]:
-    found = core.list_namespaced_pod(
-        namespace, field_selector=f"spec.nodeName={node}", _request_timeout=_TIMEOUT_S
-    )
+    found = core.list_namespaced_pod(namespace, field_selector=f"spec.nodeName={node}")
     return [pod.metadata.name for pod in found.items]
 
 
@@ -285,7 +271,7 @@ def _evict(core: client.CoreV1Api, namespace: str, pod: str) -> bool:
     """Whether the eviction was granted; a pod that is gone already counts as evicted."""
     body = {"metadata": {"name": pod, "namespace": namespace}}
     try:
-        core.create_namespaced_pod_eviction(pod, namespace, body, _request_timeout=_TIMEOUT_S)
+        core.create_namespaced_pod_eviction(pod, namespace, body)
     except client.ApiException as error:
         if error.status == 429:  # the budget is used up; so says the server, whatever the client
             return False

@@ -32,7 +32,6 @@ _KINDS = (
 _PRUNED = ("HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "Service")
 # What makes pods, and so mounts Secrets. A revision that can be gone back to is a ReplicaSet.
 _MOUNTING = ("Deployment", "ReplicaSet", "Job")
-_TIMEOUT_S = 30
 
 
 class Inventory:
@@ -119,11 +118,7 @@ class Inventory:
                 continue
             try:
                 api = self._api.resources.get(api_version=version, kind=kind)
-                found = api.get(
-                    namespace=self._namespace,
-                    label_selector=SELECTOR,
-                    _request_timeout=_TIMEOUT_S,
-                )
+                found = api.get(namespace=self._namespace, label_selector=SELECTOR)
             except (ForbiddenError, ResourceNotFoundError):
                 continue  # what we may not even list, we did not make
             yield api, kind, list(found.items)
@@ -131,7 +126,7 @@ class Inventory:
     def _our_namespace(self) -> Any | None:
         api = self._api.resources.get(api_version="v1", kind="Namespace")
         try:
-            found = api.get(name=self._namespace, _request_timeout=_TIMEOUT_S)
+            found = api.get(name=self._namespace)
         except (NotFoundError, ForbiddenError):
             return None
         return found if dict(found.metadata.labels or {}).get(OWNED) == MANAGER else None
@@ -142,5 +137,4 @@ class Inventory:
                 name=name or self._namespace,
                 namespace=self._namespace if name else None,
                 body={"propagationPolicy": "Background"},
-                _request_timeout=_TIMEOUT_S,
             )

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 from kubernetes import client
 
 from helpers import settings, stats
 from helpers.closing import Closing
-from helpers.clusters.kubernetes import render
+from helpers.clusters.kubernetes import render, rollout
 from helpers.clusters.kubernetes.problems import translated
 from helpers.clusters.kubernetes.target import KubernetesCluster
 from helpers.clusters.load_result import Result, Through, difference
@@ -28,16 +27,7 @@ ADDRESSES = {
     "replicas": f"dns:///inception-headless:{settings.GRPC_PORT}",
 }
 _JOB = "loadtest"
-_TIMEOUT_S = 30  # of one call of the API
 _SPARE_S = 120  # for the generators' pods to start in, and to write their results
-# Waiting for reasons that don't pass by themselves; a Job's own controller waits on.
-_HOPELESS = (
-    "ImagePullBackOff",
-    "ErrImageNeverPull",
-    "InvalidImageName",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-)
 
 
 def start(
@@ -53,7 +43,6 @@ def start(
     only: int | None = None,
     lead_s: float = 12,
     image: str | None = None,
-    manifests: Path = MANIFESTS,
 ) -> LoadTest:
     """Starts a load test in the cluster and returns at once.
 
@@ -69,12 +58,11 @@ def start(
         only: of `replicas`, the first so many that are ready; None for all.
         lead_s: seconds for the pods of several generators to start, before all begin at once.
         image: the generator's, in the place of the manifest's.
-        manifests: the Job's.
 
     Raises:
         ClusterError: the Job can't be made.
     """
-    job, others = _read(manifests, cluster.namespace)
+    job, others = _read(cluster.namespace)
     container = job["spec"]["template"]["spec"]["containers"][0]
     container["image"] = image or container["image"]
     job["spec"] |= {"completions": generators, "parallelism": generators}
@@ -93,7 +81,7 @@ def start(
     _remove(cluster)
     before = cluster.request_counts()
     for resource in (*others, job):
-        cluster.apply_resource(resource, manifests)
+        cluster.apply_resource(resource, MANIFESTS)
     return LoadTest(cluster, generators, before, lead_s + warmup_s + rounds * duration_s + _SPARE_S)
 
 
@@ -126,15 +114,14 @@ class LoadTest(Closing):
         """
         cluster = self._cluster
         with translated("the load test can't be followed", context=cluster.context):
-            job = client.BatchV1Api(cluster.api).read_namespaced_job(
-                _JOB, cluster.namespace, _request_timeout=_TIMEOUT_S
-            )
+            job = client.BatchV1Api(cluster.api).read_namespaced_job(_JOB, cluster.namespace)
         if (job.status.succeeded or 0) >= self._generators:
             return True
         for condition in job.status.conditions or ():
             if condition.type in ("Failed", "FailureTarget") and condition.status == "True":
                 raise _failed(cluster, condition.message or condition.reason)
-        if any(_waits_for(pod) in _HOPELESS for pod in _pods(cluster)):
+        # A Job's own controller waits on.
+        if any(_waits_for(pod) in rollout.STUCK for pod in _pods(cluster)):
             raise _failed(cluster, "a generator can't start")
         waited_s = time.monotonic() - self._started
         if waited_s > self._timeout_s:
@@ -175,8 +162,8 @@ class LoadTest(Closing):
         _remove(self._cluster)
 
 
-def _read(manifests: Path, namespace: str) -> tuple[render.Resource, list[render.Resource]]:
-    resources = render.prepare(render.render(manifests), namespace=namespace)
+def _read(namespace: str) -> tuple[render.Resource, list[render.Resource]]:
+    resources = render.prepare(render.render(MANIFESTS), namespace=namespace)
     (job,) = (resource for resource in resources if resource["kind"] == "Job")
     return job, [resource for resource in resources if resource is not job]
 
@@ -184,9 +171,7 @@ def _read(manifests: Path, namespace: str) -> tuple[render.Resource, list[render
 def _pods(cluster: KubernetesCluster) -> list[Any]:
     with translated("the load generators can't be listed", context=cluster.context):
         found = client.CoreV1Api(cluster.api).list_namespaced_pod(
-            cluster.namespace,
-            label_selector=f"batch.kubernetes.io/job-name={_JOB}",
-            _request_timeout=_TIMEOUT_S,
+            cluster.namespace, label_selector=f"batch.kubernetes.io/job-name={_JOB}"
         )
     return list(found.items)
 
@@ -240,7 +225,6 @@ def _remove(cluster: KubernetesCluster) -> None:
                 cluster.namespace,
                 propagation_policy="Foreground",
                 grace_period_seconds=0,
-                _request_timeout=_TIMEOUT_S,
             )
         except client.ApiException as error:
             if error.status != 404:

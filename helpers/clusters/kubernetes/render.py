@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from helpers.clusters import arguments, patches
-from helpers.clusters.schema import shown
 from helpers.errors import ManifestError, SetupError
+from helpers.settings import shown
 
 Resource = dict[str, Any]
 

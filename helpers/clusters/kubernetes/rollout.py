@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from helpers import settings
 from helpers.clusters import diagnosis
 from helpers.clusters.interface import Pod, Pods
 from helpers.errors import NotReadyError
 
-# Reasons of a waiting container that don't pass by themselves, and what to do about each.
-_STUCK = {
+# Reasons of a waiting container that don't pass by themselves, and what to do about each. Not
+# ErrImagePull: that is tried again soon, and becomes ImagePullBackOff if it fails again.
+STUCK = {
     "ImagePullBackOff": "The node can't get the image: build it and load or push it where the "
     "cluster looks (notebook 03), and compare its name with the Deployment's.",
     "ErrImageNeverPull": "The node doesn't have the image and may not pull it: load it there.",
@@ -24,7 +26,6 @@ _STUCK = {
     "RunContainerError": "The container's command isn't in the image.",
     "CrashLoopBackOff": "The server ended by itself: read its log with `logs()`.",
 }
-_PULLING = ("ErrImagePull",)  # tried again soon; it becomes ImagePullBackOff if it fails again
 _PATIENCE_S = 10  # for pods that fit nowhere: a scheduler that was just asked, a pod just going
 
 
@@ -58,15 +59,9 @@ class Rollout:
         return f"{self.ready} of {self.wanted} {kind} ready"
 
 
-def table(pods: Sequence[Any], *, grpc: int = 8500, rest: int = 8501) -> Pods:
-    """Pods as the tutorial shows them.
-
-    Args:
-        pods: `V1Pod`s.
-        grpc: the container's port for gRPC.
-        rest: the container's port for REST.
-    """
-    return Pods(_pod(pod, grpc, rest) for pod in sorted(pods, key=lambda p: p.metadata.name))
+def table(pods: Sequence[Any]) -> Pods:
+    """`V1Pod`s as the tutorial shows them."""
+    return Pods(_pod(pod) for pod in sorted(pods, key=lambda p: p.metadata.name))
 
 
 def judge(deployment: Any, pods: Sequence[Any], events: Sequence[Any] = ()) -> Rollout:
@@ -117,7 +112,7 @@ def failure(rollout: Rollout, name: str, log: str = "", *, probe: str = "") -> N
     return NotReadyError(what, cause=cause, next_step=rollout.next_step)
 
 
-def _pod(pod: Any, grpc: int, rest: int) -> Pod:
+def _pod(pod: Any) -> Pod:
     statuses = pod.status.container_statuses or []
     ready = _condition(pod.status.conditions, "Ready")
     address = pod.status.pod_ip or ""
@@ -129,8 +124,8 @@ def _pod(pod: Any, grpc: int, rest: int) -> Pod:
         ready=ready is not None and ready.status == "True" and status != "Terminating",
         restarts=sum(s.restart_count for s in statuses),
         age_s=max(time.time() - born.timestamp(), 0.0) if born else 0.0,
-        address=f"{address}:{grpc}" if address else "",
-        rest_address=f"{address}:{rest}" if address else "",
+        address=f"{address}:{settings.GRPC_PORT}" if address else "",
+        rest_address=f"{address}:{settings.REST_PORT}" if address else "",
         node=pod.spec.node_name or "",
         reason=reason,
     )
@@ -157,11 +152,11 @@ def _stuck(pod: Any, pods: Sequence[Any], events: Sequence[Any]) -> tuple[str, s
     name = pod.metadata.name
     for container in _containers(pod):
         waiting = container.state.waiting if container.state else None
-        if waiting is not None and waiting.reason in _STUCK:
+        if waiting is not None and waiting.reason in STUCK:
             last = container.last_state.terminated if container.last_state else None
             how = f", after exit code {last.exit_code} ({last.reason})" if last else ""
             words = f": {waiting.message}" if waiting.message else ""
-            return f"{name} is in {waiting.reason}{how}{words}", _STUCK[waiting.reason]
+            return f"{name} is in {waiting.reason}{how}{words}", STUCK[waiting.reason]
     scheduled = _condition(pod.status.conditions, "PodScheduled")
     if scheduled is None or scheduled.status != "False" or scheduled.reason != "Unschedulable":
         return "", ""

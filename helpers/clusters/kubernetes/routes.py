@@ -15,7 +15,6 @@ from helpers.clusters.kubernetes import render
 from helpers.clusters.kubernetes.forward import Forward, reachable, refused, routed
 from helpers.clusters.kubernetes.problems import translated
 
-_TIMEOUT_S = 30  # of one call of the API
 _SETTLE_S = 10.0
 _READING = f"the Service {render.DEPLOYMENT} can't be read"
 
@@ -46,9 +45,7 @@ class Routes:
         network, as overlays/gke-gpu asks for.
         """
         with translated(_READING, context=self._context):
-            service = self._core.read_namespaced_service(
-                render.DEPLOYMENT, self._namespace, _request_timeout=_TIMEOUT_S
-            )
+            service = self._core.read_namespaced_service(render.DEPLOYMENT, self._namespace)
         address = _balancer(service, port)
         if address:
             if address not in self._routed:
@@ -65,9 +62,7 @@ class Routes:
         """
         with translated(_READING, context=self._context):
             services = self._core.list_namespaced_service(
-                self._namespace,
-                field_selector=f"metadata.name={render.DEPLOYMENT}",
-                _request_timeout=_TIMEOUT_S,
+                self._namespace, field_selector=f"metadata.name={render.DEPLOYMENT}"
             )
         deadline = time.monotonic() + _SETTLE_S
         for service in services.items:

@@ -25,7 +25,6 @@ from helpers.errors import ClusterError, NotReadyError
 from helpers.progress import Line
 
 NAMESPACE = "inception-tutorial"
-_TIMEOUT_S = 30  # of one call of the API
 _METRICS = "monitoring/prometheus/metrics"
 
 
@@ -122,7 +121,6 @@ class KubernetesCluster(Closing):
                 self.namespace,
                 {"spec": {"replicas": replicas}},
                 field_manager=render.MANAGER,
-                _request_timeout=_TIMEOUT_S,
             )
 
     def wait_until_ready(self, timeout_s: float = 300) -> Pods:
@@ -153,13 +151,9 @@ class KubernetesCluster(Closing):
     def progress(self) -> rollout.Rollout:
         """Where the Deployment is now."""
         with translated(f"{render.DEPLOYMENT} can't be read", context=self.context):
-            deployment = self._apps.read_namespaced_deployment(
-                render.DEPLOYMENT, self.namespace, _request_timeout=_TIMEOUT_S
-            )
+            deployment = self._apps.read_namespaced_deployment(render.DEPLOYMENT, self.namespace)
             events = self._core.list_namespaced_event(
-                self.namespace,
-                field_selector="reason=TriggeredScaleUp",
-                _request_timeout=_TIMEOUT_S,
+                self.namespace, field_selector="reason=TriggeredScaleUp"
             )
         return rollout.judge(deployment, self._pods(), events.items)
 
@@ -202,7 +196,6 @@ class KubernetesCluster(Closing):
                         self.namespace,
                         _METRICS,
                         _preload_content=False,
-                        _request_timeout=_TIMEOUT_S,
                     ).data.decode()
                 counts[pod.name] = metrics.count(text)
         return counts
@@ -217,7 +210,7 @@ class KubernetesCluster(Closing):
     def events(self) -> list[timeline.Event]:
         """What the namespace's events say, oldest first."""
         with translated("the events can't be read", context=self.context):
-            found = self._core.list_namespaced_event(self.namespace, _request_timeout=_TIMEOUT_S)
+            found = self._core.list_namespaced_event(self.namespace)
         return timeline.events(found.items)
 
     def starts(self) -> list[Start]:
@@ -255,9 +248,7 @@ class KubernetesCluster(Closing):
     def _pods(self) -> list[Any]:
         with translated("the pods can't be listed", context=self.context):
             found = self._core.list_namespaced_pod(
-                self.namespace,
-                label_selector=f"app.kubernetes.io/name={render.DEPLOYMENT}",
-                _request_timeout=_TIMEOUT_S,
+                self.namespace, label_selector=f"app.kubernetes.io/name={render.DEPLOYMENT}"
             )
         return list(found.items)
 
@@ -265,13 +256,11 @@ class KubernetesCluster(Closing):
         """Until a pod changes, or the time is over."""
         watched = watch.Watch()
         with translated("the pods can't be watched", context=self.context):
-            version = self._core.list_namespaced_pod(
-                self.namespace, limit=1, _request_timeout=_TIMEOUT_S
-            ).metadata.resource_version
+            first = self._core.list_namespaced_pod(self.namespace, limit=1)
             stream = watched.stream(
                 self._core.list_namespaced_pod,
                 self.namespace,
-                resource_version=version,
+                resource_version=first.metadata.resource_version,
                 timeout_seconds=max(int(timeout_s), 1),
                 _request_timeout=timeout_s + 10,
             )
@@ -310,7 +299,6 @@ class KubernetesCluster(Closing):
                 self.namespace,
                 previous=previous,
                 _preload_content=False,  # the client would turn JSON and quotes into Python's
-                _request_timeout=_TIMEOUT_S,
             )
         except client.ApiException as error:
             if error.status == 400:  # the container hasn't started, or not twice

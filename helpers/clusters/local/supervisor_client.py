@@ -18,8 +18,8 @@ from typing import Any, TextIO
 import psutil
 
 from helpers import settings
-from helpers.clusters.schema import shown
 from helpers.errors import ClusterError
+from helpers.settings import shown
 
 # In the environment of all that a run of `make tutorial` starts: the number of the process that
 # runs it, a dash, and what tells its notebooks apart.

@@ -22,12 +22,12 @@ from helpers.clusters.local import requirements
 from helpers.clusters.local.replica import Revision
 from helpers.clusters.local.supervisor import MARK
 from helpers.clusters.local.supervisor_client import SupervisorClient, end_process, marked
-from helpers.clusters.schema import shown, wrong
+from helpers.clusters.schema import wrong
 from helpers.errors import ClusterError, NotReadyError
 from helpers.progress import Line
+from helpers.settings import shown
 
 _SHOW_EVERY_S = 0.5
-_NEEDS_A_CLUSTER = "connect('kubernetes', context=…) is where it works"
 
 LIMITATIONS: Mapping[str, str] = {
     "gpu": "The local target gives no replica a GPU of its own: all see whatever this machine has.",

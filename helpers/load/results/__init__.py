@@ -7,7 +7,7 @@ results.compare(results.read(before), results.read(path))
 from helpers.load.results.comparison import Difference, compare
 from helpers.load.results.files import keep, read, write
 from helpers.load.results.goals import Verdict, verdict
-from helpers.load.results.record import Figure, RecordedRun, Result, git_revision
+from helpers.load.results.record import Figure, RecordedRun, Result
 
 __all__ = [
     "Difference",
@@ -16,7 +16,6 @@ __all__ = [
     "Result",
     "Verdict",
     "compare",
-    "git_revision",
     "keep",
     "read",
     "verdict",

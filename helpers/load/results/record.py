@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from helpers import machine, settings
+from helpers import machine
 from helpers.load import Run
 from helpers.stats import Interval, Summary, pooled
 
@@ -202,18 +201,8 @@ class Result:
 
 def git_revision() -> dict[str, Any]:
     """The revision of this tree, and whether files differ from it; None where git can't tell."""
-    revision, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    revision, changed = machine.git("rev-parse", "HEAD"), machine.git("status", "--porcelain")
     return {"revision": revision or None, "changed": None if changed is None else bool(changed)}
-
-
-def _git(*words: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", *words], cwd=settings.ROOT, capture_output=True, text=True, check=False
-        )
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _pair(interval: Interval) -> list[float | None]:
