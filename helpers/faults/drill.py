@@ -62,6 +62,7 @@ class Drill:
         rate_per_s: requests per second of each client, evenly spaced.
         pictures: what they send; None: the sample photos.
         addresses: instead of the cluster's own: of proxies, say.
+        channels: connections of each client to each address.
     """
 
     def __init__(
@@ -72,12 +73,13 @@ class Drill:
         rate_per_s: float,
         pictures: Sequence[Any] | None = None,
         addresses: Sequence[str] | None = None,
+        channels: int = 1,
     ) -> None:
         self.faults: list[Fault] = []
         self.moments: list[Moment] = []
         self._cluster, self._clients, self._rate_per_s = cluster, clients, rate_per_s
         self._photos = photos.samples() if pictures is None else pictures
-        self._addresses = addresses
+        self._addresses, self._channels = addresses, channels
         self._wanted = len(cluster.pods())
         self._flows: dict[str, Flow] = {}
         self._traffic: dict[str, traffic.Traffic] = {}
@@ -101,6 +103,7 @@ class Drill:
                         self._photos,
                         rate_per_s=self._rate_per_s,
                         resilience=resilience,
+                        channels=self._channels,
                         zero=self._zero,
                     )
                 )
@@ -173,6 +176,7 @@ class Drill:
                 broken.enter_context(action)
             else:
                 action()
+            took_s = self.now_s - began_s
             latest_s = began_s + _PATIENCE * lasts_s
             self._until(
                 lambda: (
@@ -187,7 +191,7 @@ class Drill:
         undone_s = self.now_s
         # The clients have to have seen it: what is due from now on decides.
         self._until(lambda: self._is_well(max(undone_s, began_s + _CALM_S)), name, timeout_s)
-        return self._note(name, saved_by or {}, began_s)
+        return self._note(name, saved_by or {}, began_s, took_s)
 
     def calm(self, seconds: float = _CALM_S) -> None:
         """Waits until the requests of so many seconds were answered, all in time."""
@@ -198,7 +202,7 @@ class Drill:
         """What was broken: a row for each fault."""
         return table(self.faults)
 
-    def _note(self, name: str, saved_by: Mapping[str, str], began_s: float) -> Fault:
+    def _note(self, name: str, saved_by: Mapping[str, str], began_s: float, took_s: float) -> Fault:
         ended_s, flows = self.now_s, self.flows
         meanwhile = {client: flow.between(began_s, ended_s) for client, flow in flows.items()}
         down = [m.at_s for m in self.moments if m.at_s >= began_s and m.ready != self._wanted]
@@ -212,6 +216,7 @@ class Drill:
             saved_by=saved_by,
             began_s=began_s,
             ended_s=ended_s,
+            took_s=took_s,
             requests={client: flow.requests for client, flow in meanwhile.items()},
             lost={client: flow.lost for client, flow in meanwhile.items()},
             p90_ms={client: flow.quantile_ms(0.9) for client, flow in meanwhile.items()},

@@ -35,6 +35,7 @@ class Fault:
         saved_by: what saved a client from it, by client; nothing for those that weren't saved.
         began_s: when it began, on the drill's clock.
         ended_s: when it was over for all clients and replicas.
+        took_s: seconds until what was done was done: for a roll-out, until the cluster said so.
         requests: due meanwhile, by client.
         lost: those without an answer, by client.
         p90_ms: of the answered ones, by client; None of fewer than ten.
@@ -49,6 +50,7 @@ class Fault:
     saved_by: Mapping[str, str]
     began_s: float
     ended_s: float
+    took_s: float
     requests: Mapping[str, int]
     lost: Mapping[str, int]
     p90_ms: Mapping[str, float | None]

@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace as Stub
 from typing import Any, cast
 
+import numpy as np
 import psutil
 import pytest
 
@@ -106,6 +108,15 @@ def test_a_fault_lasts_until_each_client_has_its_answers(cluster: Cluster) -> No
     assert bounded.requests["only"] < 1000
 
 
+def test_how_long_an_action_took_is_told_from_how_long_it_was_watched(cluster: Cluster) -> None:
+    waits = threading.Event()
+    with drill(cluster) as running:
+        quick = running.fault("at once", lambda: None, lasts_s=0.5)
+        slow = running.fault("half a second", lambda: waits.wait(0.5))
+    assert quick.took_s < 0.5 <= slow.took_s
+    assert quick.ended_s - quick.began_s >= 0.5
+
+
 def test_a_rate_is_a_share_of_what_the_replicas_can_do() -> None:
     with faulty_server(service_s=0.1) as address:
         one = of_one(address)
@@ -142,6 +153,19 @@ def test_a_client_that_has_ended_is_told_as_such(cluster: Cluster) -> None:
         running.done()
         with pytest.raises(LoadError, match="it ended"):
             running.wait(lambda flow: flow.requests > 5)
+
+
+@pytest.mark.parametrize(("seed", "spread"), [(None, 0.0), (1, 1.0)])
+def test_arrivals_are_even_or_those_of_independent_users(
+    cluster: Cluster, seed: int | None, spread: float
+) -> None:
+    with traffic.start(
+        cluster.load_balancer, [PUPPY], rate_per_s=500, count=400, poisson_seed=seed
+    ) as running:
+        due = np.sort(running.done().records["due_s"])
+    gaps = np.diff(due)
+    assert gaps.mean() == pytest.approx(1 / 500, rel=0.15)  # three standard errors of 400
+    assert gaps.std() / gaps.mean() == pytest.approx(spread, abs=0.15)
 
 
 def test_the_last_words_of_a_client_outlive_its_files(cluster: Cluster) -> None:

@@ -1,4 +1,4 @@
-"""Notebook 07 on `local`, with the ten thousand requests that its promise is made for."""
+"""Notebook 08 on `local`, and its exercises."""
 
 from __future__ import annotations
 
@@ -6,51 +6,25 @@ from typing import Any
 
 import pytest
 from conftest import RunNotebook
+from roll_out_promises import EACH, Promises
+from solutions import Solved
 
-# A whole notebook is run for the first of them, at a rate that it chose on an idle machine.
+# A whole notebook is run for the first of them, at a share of what this machine can do.
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
 def rolled_out(run_notebook: RunNotebook) -> dict[str, Any]:
-    return run_notebook("08", REQUESTS=10_000, RATE=150.0)
+    return run_notebook("08", REQUESTS=EACH, SHARE=0.2, MOST_PER_S=150.0)
 
 
-def test_no_request_of_ten_thousand_is_lost_while_replicas_are_replaced(
-    rolled_out: dict[str, Any],
-) -> None:
-    assert (rolled_out["requests"], rolled_out["lost"]) == (10_000, 0)
-    assert rolled_out["roll_outs"] >= 1
+class TestOnThisMachine(Promises):
+    """Processes in place of pods."""
 
 
-def test_a_deployments_defaults_lose_requests(rolled_out: dict[str, Any]) -> None:
-    assert rolled_out["lost_with_defaults"] > 0
-
-
-def test_the_second_version_answers_differently(rolled_out: dict[str, Any]) -> None:
-    assert 0 < rolled_out["disagreement"] <= 1
-
-
-def test_a_canary_that_loses_nothing_may_be_promoted(rolled_out: dict[str, Any]) -> None:
-    # Latency isn't asserted on: it belongs to the machine, and to what else runs on it.
-    assert (rolled_out["canary_lost"], rolled_out["canary_errors_p"]) == (0, 1.0)
-
-
-def test_a_label_moves_forth_and_back(rolled_out: dict[str, Any]) -> None:
-    said = rolled_out["stable_says"]
-    assert said["promoted"] != said["before"] == said["rolled back"]
-
-
-def test_each_broken_version_is_refused_and_nobody_notices(rolled_out: dict[str, Any]) -> None:
-    assert (rolled_out["broken_versions_refused"], rolled_out["lost_meanwhile"]) == (3, 0)
-
-
-def test_a_broken_release_fails_with_its_reason_and_takes_nothing_away(
-    rolled_out: dict[str, Any],
-) -> None:
-    assert "did not become available" in rolled_out["broken_release_reason"]
-    assert (rolled_out["ready_meanwhile"], rolled_out["lost_to_broken_release"]) == (2, 0)
-
-
-def test_nothing_is_left(rolled_out: dict[str, Any]) -> None:
-    assert rolled_out["leftovers"] == []
+def test_the_exercises_end_as_their_solutions_say() -> None:
+    with Solved("08", steps=[1, 2, 3, 4, 6]) as solved:
+        squeezed, abrupt, needed = solved.values()
+    for table in (squeezed, abrupt):
+        assert table["retrying", "lost"].iloc[0].startswith("0\u00a0of")
+    assert needed == 200

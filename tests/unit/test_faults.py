@@ -24,6 +24,7 @@ def fault(name: str = "a fault", *, ready_s: float = 0.0, **changed: Any) -> Fau
         "lost": {"plain": 7, "resilient": 0},
         "p90_ms": {"plain": 1801.4, "resilient": None},
         "disturbed_s": {"plain": 2.5, "resilient": 0.0},
+        "took_s": 0.1,
     }
     return Fault(name=name, ready_s=ready_s, **(values | changed))
 

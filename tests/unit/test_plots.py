@@ -1,6 +1,7 @@
 """Figures of loads are drawn from summaries, at a size that fits a page, with words for each."""
 
 import io
+from types import SimpleNamespace as Stub
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from helpers.client import Prediction
 from helpers.clusters.load_result import Result
 from helpers.lab import plots
 from helpers.lab.plots.picture import Picture
+from helpers.load.traffic import Flow
 
 PAGE = 1100  # CSS pixels
 
@@ -35,6 +37,20 @@ def test_latency_against_load_fits_and_says_its_medians() -> None:
     picture = plots.latency_against_load(points, knee_per_s=60, objective_ms=50, capacity_per_s=90)
     assert fits(picture)
     assert [f"{rate}/s" in picture.alt for rate in (20, 60, 100)] == [True] * 3
+
+
+def rolled(*, lost: int, seconds: float) -> Stub:
+    records = np.zeros(100, stats.RECORD)
+    records["due_s"] = np.linspace(0, seconds, 100)
+    records["code"][:lost] = 14
+    first = Stub(began_s=1.0, ended_s=seconds, took_s=seconds / 2, lost={"plain": lost})
+    return Stub(faults=[first], flows={"plain": Flow(records, {})})
+
+
+def test_roll_outs_are_drawn_for_equally_long_with_what_each_client_lost() -> None:
+    picture = plots.roll_outs({"a": rolled(lost=7, seconds=4), "b": rolled(lost=0, seconds=20)})
+    assert fits(picture)
+    assert picture.alt.endswith("with a, plain lost 7; with b, plain lost 0.")
 
 
 def test_one_point_is_a_curve_too() -> None:

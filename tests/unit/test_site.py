@@ -403,6 +403,18 @@ def test_a_header_over_several_columns_is_not_aligned_as_one_of_numbers() -> Non
     assert [text(cell) for cell in soup.select("[scope=colgroup]")] == ["plain"]
 
 
+def test_a_row_header_over_several_rows_shifts_no_column() -> None:
+    soup = BeautifulSoup(
+        "<table><tr><th></th><th></th><th>lost</th><th>why</th></tr>"
+        "<tr><th rowspan='2'>ours</th><th>plain</th><td>1,007</td><td>late</td></tr>"
+        "<tr><th>retrying</th><td>0</td><td></td></tr>"
+        "<tr><th>theirs</th><th>plain</th><td>9</td><td>cut</td></tr></table>",
+        "html.parser",
+    )
+    tables.tidy(soup)
+    assert [text(cell) for cell in soup.select(".number")] == ["lost", "1,007", "0", "9"]
+
+
 def test_what_is_published_is_a_folded_table_at_the_end_and_nowhere_else(
     page: BeautifulSoup,
 ) -> None:

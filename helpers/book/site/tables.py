@@ -40,7 +40,7 @@ def _name_the_index(table: Tag) -> None:
 
 
 def _align_numbers(table: Tag) -> None:
-    rows = [_by_column(row) for row in table.find_all("tr")]
+    rows = _by_column(table)
     for column in range(max(map(len, rows), default=0)):
         cells = [cell for row in rows if column < len(row) and (cell := row[column])]
         body = [cell for cell in cells if cell.name == "td"]
@@ -50,17 +50,31 @@ def _align_numbers(table: Tag) -> None:
                 cell["class"] = " ".join([*classes, "number"])
 
 
-def _by_column(row: Tag) -> list[Tag | None]:
-    """What a row has in each column: None where a cell spans several, since it heads no one."""
-    cells: list[Tag | None] = []
-    for cell in row.find_all(["td", "th"]):
-        span = _span(cell)
-        cells += [cell] if span == 1 else [None] * span
-    return cells
+def _by_column(table: Tag) -> list[list[Tag | None]]:
+    """What each row has in each column: None where a cell spans several, since it heads no one."""
+    rows: list[list[Tag | None]] = []
+    below: dict[int, int] = {}  # by column: rows that a cell further up still reaches into
+    for row in table.find_all("tr"):
+        cells: list[Tag | None] = []
+        for cell in row.find_all(["td", "th"]):
+            _skip(cells, below)
+            span, reach = _span(cell), _span(cell, "rowspan")
+            below |= dict.fromkeys(range(len(cells), len(cells) + span), reach - 1)
+            cells += [cell] if span == 1 else [None] * span
+        _skip(cells, below)
+        rows.append(cells)
+    return rows
 
 
-def _span(cell: Tag) -> int:
-    return int(str(cell.get("colspan", "1")))
+def _skip(cells: list[Tag | None], below: dict[int, int]) -> None:
+    """Passes the columns that a cell of a row further up takes in this one, too."""
+    while below.get(len(cells), 0):
+        below[len(cells)] -= 1
+        cells.append(None)
+
+
+def _span(cell: Tag, name: str = "colspan") -> int:
+    return int(str(cell.get(name, "1")))
 
 
 def _is_number(text: str) -> bool:

@@ -18,7 +18,7 @@ from helpers.lab.plots.objects import objects
 from helpers.lab.plots.overview import overview
 from helpers.lab.plots.pictures import contact_sheet, prediction, preprocessing
 from helpers.lab.plots.speed import comparison, measures, requests_per_replica, scalability, scaling
-from helpers.lab.plots.timeline import goodput, hang, timeline
+from helpers.lab.plots.timeline import goodput, hang, roll_outs, timeline
 
 __all__ = [
     "autoscaling",
@@ -39,6 +39,7 @@ __all__ = [
     "prediction",
     "preprocessing",
     "requests_per_replica",
+    "roll_outs",
     "scalability",
     "scaling",
     "starts",

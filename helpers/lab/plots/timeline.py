@@ -13,7 +13,7 @@ from helpers.lab.plots.picture import Picture, picture
 from helpers.lab.plots.style import BLUE, GREEN, GREY, ORANGE, PINK, SHADE, axes_of
 
 if TYPE_CHECKING:
-    from helpers.faults import Fault, Moment
+    from helpers.faults import Drill, Fault, Moment
     from helpers.faults.overload import Overload
     from helpers.load.traffic import Flow
 
@@ -22,6 +22,7 @@ _STYLES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D")
 _SHADES = ("#f3f4f6", "#e2e5ea")  # in turn: a fault often begins where the last one ended
 _BUCKET_S = 0.5
+_BEFORE_S = 1.0  # of undisturbed requests, before a roll-out begins
 
 
 def timeline(
@@ -71,6 +72,42 @@ def timeline(
         for fault in faults
     ) or "; ".join(f"{name}: {flow}" for name, flow in flows.items())
     return picture(figure, alt=f"Requests and replicas over time. {told}")
+
+
+def roll_outs(drills: Mapping[str, Drill]) -> Picture:
+    """What each client lost in the first roll-out of each drill, side by side, for equally long.
+
+    Grey is the time until the cluster said that it had replaced all replicas.
+
+    Args:
+        drills: by the settings that they were done with. The longest roll-out decides how much of
+            each is shown.
+    """
+    figure, axes = axes_of(1, len(drills), size=(10, 3.4), sharey=True)
+    firsts = [drill.faults[0] for drill in drills.values()]
+    longest_s = max(first.ended_s - first.began_s for first in firsts)
+    edges = np.arange(-_BEFORE_S, longest_s + _BUCKET_S, _BUCKET_S)
+    told = []
+    for axis, (name, drill), first in zip(axes, drills.items(), firsts, strict=True):
+        below = np.zeros(len(edges) - 1)
+        for (client, flow), colour, hatch in zip(
+            drill.flows.items(), _COLOURS, ("//", "", "xx", ".."), strict=False
+        ):
+            due = flow.records["due_s"][flow.records["code"] != 0] - first.began_s
+            lost = np.histogram(due, edges)[0]
+            axis.bar(
+                edges[:-1] + _BUCKET_S / 2, lost, 0.9 * _BUCKET_S, bottom=below,
+                color=colour, hatch=hatch, edgecolor="white", label=client,
+            )  # fmt: skip
+            below += lost
+        axis.axvspan(0, first.took_s, color=SHADE, zorder=0)
+        counts = ", ".join(f"{client} lost {count}" for client, count in first.lost.items())
+        axis.set(title=f"{name}\n{counts}", xlabel="seconds since the roll-out began")
+        told.append(f"with {name}, {counts}")
+    axes[0].set_ylabel("lost requests per half second")
+    axes[0].set_ylim(0, max(1.0, axes[0].get_ylim()[1]))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    return picture(figure, alt=f"A roll-out under load: {'; '.join(told)}.")
 
 
 def hang(flow: Flow, moments: Sequence[Moment], fault: Fault) -> Picture:

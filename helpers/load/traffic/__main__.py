@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import random
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from struct import Struct
 from typing import Any
@@ -50,26 +52,35 @@ class Client:
     async def run(self, zero: float) -> dict[str, Any]:
         """Sends until it is told to stop, or has sent all; waits for the answers."""
         self._zero = zero
-        rate, most = self._plan["rate_per_s"], self._plan["count"] or sys.maxsize
+        most = self._plan["count"] or sys.maxsize
         sending: set[asyncio.Task[None]] = set()
-        number = 0
-        while number < most and not self._stopped.is_set():
-            wait_s = number / rate - self._now()
+        for number, due in zip(range(most), self._due(), strict=False):
+            if self._stopped.is_set():
+                break
+            wait_s = due - self._now()
             if wait_s > 0:
                 try:
                     await asyncio.wait_for(self._stopped.wait(), wait_s)
                     break
                 except asyncio.TimeoutError:
                     pass
-            task = asyncio.ensure_future(self._send(number, number / rate))
+            task = asyncio.ensure_future(self._send(number, due))
             sending.add(task)
             task.add_done_callback(sending.discard)
-            number += 1
         if sending:
             await asyncio.wait(sending)
         await self._end()
         extra, won = (sum(column) for column in zip(*self._hedges, strict=True))
         return {"details": self._details, "hedges": extra, "hedges_won": won}
+
+    def _due(self) -> Iterator[float]:
+        """When each request is due, in seconds."""
+        rate, number, due = self._plan["rate_per_s"], 0, 0.0
+        draw = random.Random(self._plan["seed"])  # noqa: S311 (no secret)
+        while True:
+            yield due
+            number += 1
+            due = number / rate if self._plan["seed"] is None else due + draw.expovariate(rate)
 
     async def _send(self, number: int, due: float) -> None:
         sent, code, size = self._now(), 0, 0

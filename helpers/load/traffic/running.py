@@ -37,6 +37,7 @@ def start(
     count: int | None = None,
     channels: int = 1,
     version: int | str | None = None,
+    poisson_seed: int | None = None,
     zero: float | None = None,
 ) -> Traffic:
     """Starts sending. Use it in a `with`, whose end stops it.
@@ -44,11 +45,14 @@ def start(
     Args:
         address: `host:port`, or several that the client takes in turns.
         photos: JPEG or PNG bytes, or objects that hold them in `data`; sent in turns.
-        rate_per_s: requests a second, at even distances.
+        rate_per_s: requests per second.
         resilience: how the client meets faults; None: as `Resilience()` does.
         count: ends by itself after so many requests; None: never.
         channels: connections to each address.
         version: a version's number or its label; None for the newest.
+        poisson_seed: for arrivals as many independent users make them; None: at even distances.
+            Two clients at even distances keep meeting each other at the same distance, which
+            favours one of them, so what compares two needs this.
         zero: the monotonic time at which the records' clock is 0; None: when the first is due.
 
     Raises:
@@ -68,6 +72,7 @@ def start(
             "rate_per_s": rate_per_s,
             "count": count,
             "channels": channels,
+            "seed": poisson_seed,
             "resilience": asdict(resilience or Resilience()),
         },
         zero=zero,
