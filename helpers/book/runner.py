@@ -69,8 +69,10 @@ class _Client(PapermillNotebookClient):
         super().papermill_execute_cells()
         for index, cell in enumerate(self.nb.cells):
             if "published" in tags(cell) and not cell.outputs and self.nb_man.stopped:
-                whole, cell.source = cell.source, publishing_what_there_is(cell.source)
-                self.execute_cell(cell, index)
+                whole = cell.source
+                # First what makes `%%cluster` known, which a notebook may not have come to.
+                for cell.source in ("import helpers.lab", publishing_what_there_is(whole)):
+                    self.execute_cell(cell, index)
                 cell.source = whole
 
 

@@ -179,6 +179,27 @@ def test_a_failed_notebook_keeps_what_it_did_before(run: Run) -> None:
     assert outputs[2] == []
 
 
+def test_a_failed_notebook_publishes_what_it_has(tmp_path: Path) -> None:
+    publishing = (
+        f"%%cluster\n{PUBLISH}publish(pods=3)",
+        f"{PUBLISH}publish(planks=planks, boards=boards, both=headline(planks + boards, 'both'))",
+    )
+    path = write(tmp_path, "00_first.ipynb", "planks = 7", FAILING, *publishing)
+    node = nbformat.read(path, as_version=4)
+    for cell in node.cells[-2:]:
+        cell.metadata["tags"] = ["published"]
+    nbformat.write(node, path)
+    (lesson,) = lessons.find(tmp_path)
+    outcome = runner.run(lesson, output=tmp_path / "executed.ipynb")
+    assert outcome.error is not None
+    assert outcome.error["message"] == "no such shelf"
+    assert {name: item.value for name, item in outcome.published.items()} == {"planks": 7}
+    executed = nbformat.read(tmp_path / "executed.ipynb", as_version=4)
+    # On this machine, `%%cluster` runs nothing; and no second error hides the first.
+    said = [output.get("text", "") for cell in executed.cells[-2:] for output in cell.outputs]
+    assert "".join(said) == "not published: boards\nnot published: both\n"
+
+
 def test_the_index_says_what_failed(run: Run) -> None:
     index = (run.folder / "out/index.html").read_text()
     assert "4 of 6 notebooks did not finish" in index
