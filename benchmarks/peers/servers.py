@@ -59,7 +59,7 @@ class Server:
 
     @property
     def lines(self) -> int:
-        """ChildOutput of code that a user of it writes: neither blank nor comment; settings too."""
+        """Lines of code that a user of it writes: neither blank nor comment; settings too."""
         if not self.environment:
             return 0  # a SavedModel is all that it needs
         folder = environments.FOLDER / self.environment

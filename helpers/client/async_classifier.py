@@ -3,57 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 import grpc
 
-from helpers import settings
-from helpers.client import protos
 from helpers.client.answers import ModelVersion, Prediction, predictions, versions
-from helpers.client.questions import POLL_S, HasBytes, Settings, Waiting
-from helpers.client.resilience import Hedge, Resilience
+from helpers.client.classifier import Client
+from helpers.client.questions import POLL_S, HasBytes, Waiting
 from helpers.errors import DeadlineError, ServerUnavailableError
 
 
-class AsyncClassifier:
+class AsyncClassifier(Client):
     """`Classifier` for asyncio: the same arguments, the same methods, awaited.
 
     Make it in the event loop that uses it.
     """
 
-    def __init__(
-        self,
-        address: str | Sequence[str],
-        *,
-        model: str = settings.MODEL_NAME,
-        version: int | str | None = None,
-        timeout_s: float = 10.0,
-        channels: int = 1,
-        balancing: str = "pick_first",
-        max_attempts: int = 3,
-        resilience: Resilience | None = None,
-        credentials: grpc.ChannelCredentials | None = None,
-    ) -> None:
-        if resilience is not None:
-            timeout_s = resilience.deadline_s
-        self._settings = s = Settings(
-            address, model, version, timeout_s, channels, balancing, max_attempts, resilience
-        )
-        self.hedge: Hedge | None = None  # what hedging has cost so far, where it is on
-        if resilience is not None and resilience.hedge_after_s is not None:
-            self.hedge = Hedge(after_s=resilience.hedge_after_s, budget=resilience.budget)
-        self._channels = [
-            grpc.aio.secure_channel(s.target, credentials, options=s.options)
-            if credentials is not None
-            else grpc.aio.insecure_channel(s.target, options=s.options)
-            for _ in range(channels)
-        ]
-        calls = [c.unary_unary(protos.PREDICT, None, None) for c in self._channels]
-        self._predict = itertools.cycle(calls)
-        self._status = self._channels[0].unary_unary(protos.GET_MODEL_STATUS, None, None)
+    _grpc = grpc.aio
 
     async def classify(
         self, photos: Sequence[bytes | HasBytes], *, timeout_s: float | None = None
@@ -105,10 +72,5 @@ class AsyncClassifier:
     async def __aenter__(self) -> AsyncClassifier:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()

@@ -13,12 +13,51 @@ from helpers import settings
 from helpers.client import protos
 from helpers.client.answers import ModelVersion, Prediction, predictions, versions
 from helpers.client.questions import POLL_S, HasBytes, Settings, Waiting
-from helpers.client.resilience import Resilience
+from helpers.client.resilience import Hedge, Resilience
 from helpers.closing import Closing
 from helpers.errors import DeadlineError, ServerUnavailableError
 
 
-class Classifier(Closing):
+class Client:
+    """The channels of a client and what it asks for. The arguments are `Classifier`'s."""
+
+    _grpc: Any  # the module that opens the channels: grpc, or grpc.aio
+
+    def __init__(
+        self,
+        address: str | Sequence[str],
+        *,
+        model: str = settings.MODEL_NAME,
+        version: int | str | None = None,
+        timeout_s: float = 10.0,
+        channels: int = 1,
+        balancing: str = "pick_first",
+        max_attempts: int = 3,
+        resilience: Resilience | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        self.hedge: Hedge | None = None  # what hedging has cost so far, where it is on
+        if resilience is not None:
+            timeout_s = resilience.deadline_s
+            if resilience.hedge_after_s is not None:
+                if self._grpc is not grpc.aio:
+                    raise ValueError("hedge_after_s needs asyncio: use AsyncClassifier")
+                self.hedge = Hedge(after_s=resilience.hedge_after_s, budget=resilience.budget)
+        self._settings = s = Settings(
+            address, model, version, timeout_s, channels, balancing, max_attempts, resilience
+        )
+        self._channels = [
+            self._grpc.secure_channel(s.target, credentials, options=s.options)
+            if credentials is not None
+            else self._grpc.insecure_channel(s.target, options=s.options)
+            for _ in range(channels)
+        ]
+        calls = [c.unary_unary(protos.PREDICT, None, None) for c in self._channels]
+        self._predict = itertools.cycle(calls)
+        self._status = self._channels[0].unary_unary(protos.GET_MODEL_STATUS, None, None)
+
+
+class Classifier(Client, Closing):
     """Asks a model server, or several, what is in a photo. Close it, or use it in a `with`.
 
     Safe to use from several threads at once.
@@ -40,36 +79,7 @@ class Classifier(Closing):
         credentials: for TLS, as `grpc.ssl_channel_credentials` makes them; None: no TLS.
     """
 
-    def __init__(
-        self,
-        address: str | Sequence[str],
-        *,
-        model: str = settings.MODEL_NAME,
-        version: int | str | None = None,
-        timeout_s: float = 10.0,
-        channels: int = 1,
-        balancing: str = "pick_first",
-        max_attempts: int = 3,
-        resilience: Resilience | None = None,
-        credentials: grpc.ChannelCredentials | None = None,
-    ) -> None:
-        if resilience is not None:
-            timeout_s = resilience.deadline_s
-            if resilience.hedge_after_s is not None:
-                raise ValueError("hedge_after_s needs asyncio: use AsyncClassifier")
-        self._settings = s = Settings(
-            address, model, version, timeout_s, channels, balancing, max_attempts, resilience
-        )
-        self._channels = [
-            grpc.secure_channel(s.target, credentials, options=s.options)
-            if credentials is not None
-            else grpc.insecure_channel(s.target, options=s.options)
-            for _ in range(channels)
-        ]
-        self._predict = itertools.cycle(
-            [c.unary_unary(protos.PREDICT, None, None) for c in self._channels]
-        )
-        self._status = self._channels[0].unary_unary(protos.GET_MODEL_STATUS, None, None)
+    _grpc = grpc
 
     def classify(
         self, photos: Sequence[bytes | HasBytes], *, timeout_s: float | None = None

@@ -84,7 +84,7 @@ def has_buildx(docker: DockerClient) -> bool:
     return bool(docker.buildx.is_installed())
 
 
-class ChildOutput(io.TextIOBase):
+class BuilderOutput(io.TextIOBase):
     """A file that hands each line on as it comes, and remembers the last few."""
 
     def __init__(self, progress: Callable[[str], None]) -> None:

@@ -200,7 +200,7 @@ def _build(
     arguments: dict[str, str],
     progress: Callable[[str], None],
 ) -> None:
-    docker, lines = engine.client(), engine.ChildOutput(progress)
+    docker, lines = engine.client(), engine.BuilderOutput(progress)
     try:
         if engine.has_buildx(docker):
             stream = docker.buildx.build(

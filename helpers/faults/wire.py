@@ -9,16 +9,13 @@ played here; `tc qdisc … netem` would lose real packets, and not every kernel 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-from helpers import settings
 from helpers.closing import Closing
 from helpers.errors import LoadError
-from helpers.load.child_output import ChildOutput
+from helpers.load.child import Child
 
 _START_S = 60.0  # for a Python process to start on a busy machine
 _ANSWER_S = 10.0  # for one that runs to do what it is told
@@ -35,15 +32,7 @@ class Wire(Closing):
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "helpers.faults.network", *addresses],
-            cwd=settings.ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert self._process.stdout is not None
-        self._lines = ChildOutput(self._process.stdout)
+        self._child = Child("helpers.faults.network", *addresses)
         self.addresses: list[str] = json.loads(self._line("start", _START_S))
 
     def set(self, *, delay_s: float = 0.0, loss: float = 0.0, cut: bool = False) -> None:
@@ -57,11 +46,7 @@ class Wire(Closing):
         Raises:
             LoadError: the process has ended, or hangs.
         """
-        assert self._process.stdin is not None
-        values = {"delay_s": delay_s, "loss": loss, "cut": cut}
-        with suppress(BrokenPipeError, ValueError):  # it has ended: so says its silence
-            self._process.stdin.write(json.dumps(values).encode() + b"\n")
-            self._process.stdin.flush()
+        self._child.say(json.dumps({"delay_s": delay_s, "loss": loss, "cut": cut}))
         self._line("obey", _ANSWER_S)  # from here on it is so
 
     @contextmanager
@@ -75,16 +60,12 @@ class Wire(Closing):
 
     def close(self) -> None:
         """Ends it and its connections. May be called again."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(BrokenPipeError, AttributeError):
-                pipe.close()  # type: ignore[union-attr]
+        self._child.close()
 
     def _line(self, what: str, timeout_s: float) -> str:
         """Its next line: it writes one for each that it is sent."""
         try:
-            return self._lines.next(time.monotonic() + timeout_s)
+            return self._child.next(time.monotonic() + timeout_s)
         except TimeoutError:
             cause = f"its process said nothing for {timeout_s:g} s"
         except EOFError:

@@ -8,7 +8,7 @@ from helpers.lab import recordings
 from helpers.lab.claims import claim
 from helpers.lab.files import show_diff, show_file, tree
 from helpers.lab.publishing import headline, publish
-from helpers.lab.waiting import track, wait_until
+from helpers.lab.waiting import wait_until
 
 __all__ = [
     "claim",
@@ -16,7 +16,6 @@ __all__ = [
     "publish",
     "show_diff",
     "show_file",
-    "track",
     "tree",
     "wait_until",
 ]

@@ -1,9 +1,9 @@
-"""Waiting for a condition and working through a list, with a line that says how far it is."""
+"""Waiting for a condition, with a line that says for how long."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
 from helpers import settings
@@ -43,22 +43,3 @@ def wait_until(
     if waited_s >= 1:
         line.end(f"waited {waited_s:.1f} s for {what}")
     return answer
-
-
-def track(items: Iterable[T], *, what: str) -> Iterator[T]:
-    """Yields the items one by one with a line that says how far it is.
-
-    Args:
-        items: what is worked through.
-        what: what an item is, in words: `loads`, `photos`.
-    """
-    todo: Sequence[T] = list(items)
-    line, start = Line(), time.monotonic()
-    for index, item in enumerate(todo):
-        line.show(f"{what}: {item if _short(item) else index + 1} ({index + 1} of {len(todo)})")
-        yield item
-    line.end(f"{len(todo)} {what} in {time.monotonic() - start:.1f} s")
-
-
-def _short(item: object) -> bool:
-    return isinstance(item, (int, float, str)) and len(str(item)) <= 24

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import selectors
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from helpers import settings, stats
+from helpers import stats
 from helpers.client import protos
 from helpers.closing import scratch
 from helpers.errors import LoadError, ServerUnavailableError
-from helpers.load.child_output import ChildOutput
+from helpers.load.child import Child
 from helpers.load.run import Generator, Run
 
 _START_S = 60.0  # for a Python process to start on a busy machine
@@ -65,7 +63,7 @@ def execute(plan: Plan) -> Run:
     """
     with scratch("load") as folder, ExitStack() as stack:
         children = [
-            stack.enter_context(_Child(plan, i, Path(folder)))
+            stack.enter_context(_Generator(plan, i, Path(folder)))
             for i in range(plan.settings["processes"])
         ]
         for child in children:
@@ -78,7 +76,7 @@ def execute(plan: Plan) -> Run:
         deadline = zero + duration_s + 3 * plan.settings["timeout_s"] + _SPARE_S
         if plan.precision is not None:
             _watch(children, zero, plan)
-        ends = [child.end(deadline) for child in children]
+        ends = [child.result(deadline) for child in children]
         records = np.concatenate([child.records() for child in children])
     return _run(plan, ends, records)
 
@@ -106,7 +104,7 @@ def _run(plan: Plan, ends: list[dict[str, Any]], records: stats.Records) -> Run:
     )
 
 
-def _watch(children: list[_Child], zero: float, plan: Plan) -> None:
+def _watch(children: list[_Generator], zero: float, plan: Plan) -> None:
     """Ends the run as soon as its figure is known well enough."""
     assert plan.precision is not None
     with selectors.DefaultSelector() as selector:
@@ -124,7 +122,7 @@ def _watch(children: list[_Child], zero: float, plan: Plan) -> None:
                 return
 
 
-class _Child:
+class _Generator(Child):
     """A generator process, ended with the `with` that holds it."""
 
     def __init__(self, plan: Plan, number: int, folder: Path) -> None:
@@ -133,36 +131,7 @@ class _Child:
         path = folder / f"plan-{number}.json"
         path.write_text(json.dumps(_plan_of(plan, number, folder, self._records)))
         self._records.touch()
-        with self._errors.open("wb") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "helpers.generator", str(path)],
-                cwd=settings.ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                # Ctrl-C is for whoever started it, who then ends it.
-                start_new_session=True,
-            )
-        assert self._process.stdout is not None
-        self.output = self._process.stdout
-        self._lines = ChildOutput(self.output)
-
-    def __enter__(self) -> _Child:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        assert self._process.stdin is not None
-        self.output.close()
-        with suppress(BrokenPipeError):  # it ended before it read what we said last
-            self._process.stdin.close()
-
-    def say(self, word: str) -> None:
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # it has ended, and said why
-            self._process.stdin.write(f"{word}\n".encode())
-            self._process.stdin.flush()
+        super().__init__("helpers.generator", str(path), errors=self._errors)
 
     def ready(self, plan: Plan) -> None:
         line = self._line(time.monotonic() + _START_S)
@@ -175,7 +144,7 @@ class _Child:
                 code="UNAVAILABLE",
             )
 
-    def end(self, deadline: float) -> dict[str, Any]:
+    def result(self, deadline: float) -> dict[str, Any]:
         result: dict[str, Any] = json.loads(self._line(deadline))
         return result
 
@@ -186,7 +155,7 @@ class _Child:
     def _line(self, deadline: float) -> str:
         """The next line of its output."""
         try:
-            return self._lines.next(deadline)
+            return self.next(deadline)
         except TimeoutError as error:
             raise self._failed("it did not answer in time") from error
         except EOFError as error:

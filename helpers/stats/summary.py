@@ -87,11 +87,6 @@ class Summary:
         return self.percentile(0.5).ms
 
     @property
-    def p90_ms(self) -> float | None:
-        """The 90th percentile in milliseconds; None without enough samples."""
-        return self.percentile(0.9).ms
-
-    @property
     def p99_ms(self) -> float | None:
         """The 99th percentile in milliseconds; None without enough samples."""
         return self.percentile(0.99).ms

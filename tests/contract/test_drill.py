@@ -36,7 +36,7 @@ from helpers import photos
 from helpers.load import traffic
 from helpers.faults import Wire
 started = {what}
-print(started._process.pid, flush=True)
+print(started._child._process.pid, flush=True)
 signal.pause()
 """
 
@@ -219,8 +219,8 @@ def test_a_network_that_cant_start_says_so() -> None:
 
 def test_a_network_that_has_ended_obeys_no_more() -> None:
     with Wire(["127.0.0.1:1"]) as network:
-        os.kill(network._process.pid, signal.SIGKILL)
-        network._process.wait()
+        os.kill(network._child._process.pid, signal.SIGKILL)
+        network._child._process.wait()
         for _ in range(2):
             with pytest.raises(LoadError, match="didn't obey"):
                 network.set(cut=True)

@@ -13,7 +13,7 @@ from helpers.errors import SetupError
 
 def test_lines_are_handed_on_whole_however_they_come() -> None:
     seen: list[str] = []
-    lines = engine.ChildOutput(seen.append)
+    lines = engine.BuilderOutput(seen.append)
     for piece in ("Step 1/2 : FR", "OM base\nSte", "p 2/2 : COPY", " a b\n"):
         lines.write(piece)
     assert seen == ["Step 1/2 : FROM base", "Step 2/2 : COPY a b"]
@@ -25,7 +25,7 @@ def test_lines_are_handed_on_whole_however_they_come() -> None:
 )
 def test_the_older_builders_identifiers_are_left_out(noise: str) -> None:
     seen: list[str] = []
-    engine.ChildOutput(seen.append).write(f"Step 1/1 : FROM base\n{noise}\n")
+    engine.BuilderOutput(seen.append).write(f"Step 1/1 : FROM base\n{noise}\n")
     assert seen == ["Step 1/1 : FROM base"]
 
 
@@ -34,7 +34,7 @@ def test_lines_that_progress_prints_dont_come_back_to_it(
 ) -> None:
     import contextlib
 
-    lines = engine.ChildOutput(print)
+    lines = engine.BuilderOutput(print)
     with contextlib.redirect_stdout(lines):
         print("Step 1/1 : FROM base")
     assert capsys.readouterr().out == "Step 1/1 : FROM base\n"

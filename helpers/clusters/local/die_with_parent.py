@@ -1,6 +1,6 @@
 """Runs a program that ends when the process that started it ends, however that comes about.
 
-    python launch.py kernel|watcher PARENT_PID PIPE_FD PROGRAM ARGUMENTS…
+    python die_with_parent.py kernel|watcher PARENT_PID PIPE_FD PROGRAM ARGUMENTS…
 
 `kernel`: Linux sends SIGKILL at the parent's death (PR_SET_PDEATHSIG, which survives exec).
 `watcher`: elsewhere a forked process reads a pipe of which only the parent has the other end; its

@@ -9,7 +9,6 @@ from helpers.lab.plots.doors import doors
 from helpers.lab.plots.layers import layers
 from helpers.lab.plots.loads import (
     batching,
-    closed_loop,
     latency_against_load,
     percentiles,
     time_of_a_request,
@@ -17,14 +16,12 @@ from helpers.lab.plots.loads import (
 from helpers.lab.plots.objects import objects
 from helpers.lab.plots.overview import overview
 from helpers.lab.plots.pictures import contact_sheet, prediction, preprocessing
-from helpers.lab.plots.speed import comparison, measures, requests_per_replica, scalability, scaling
+from helpers.lab.plots.speed import measures, requests_per_replica, scalability, scaling
 from helpers.lab.plots.timeline import goodput, hang, roll_outs, timeline
 
 __all__ = [
     "autoscaling",
     "batching",
-    "closed_loop",
-    "comparison",
     "contact_sheet",
     "doors",
     "goodput",

@@ -20,27 +20,6 @@ _VISIBLE_MS = 1e-3  # a microsecond, which is what the clocks tell apart
 _GIVEN_UP = 0.01  # of the requests: with more, what a p99 of the others says is not of all
 
 
-def closed_loop(points: Mapping[int, Summary]) -> Picture:
-    """Throughput and latency over the number of requests that are in flight.
-
-    Args:
-        points: concurrency to the summary of its run.
-    """
-    figure, (left, right) = axes_of(1, 2, size=(9, 3.4))
-    concurrencies = list(points)
-    left.plot(concurrencies, [s.images_per_s for s in points.values()], "o-", color=BLUE)
-    left.set(title="Throughput", ylabel="images per second")
-    _percentiles(right, concurrencies, list(points.values()))
-    right.set(title="Latency", ylabel="ms")
-    for axis in (left, right):
-        axis.set_xscale("log", base=2)
-        axis.set(xlabel="requests in flight", ylim=(0, None), xticks=concurrencies)
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    throughput = {concurrency: summary.images_per_s for concurrency, summary in points.items()}
-    alt = f"Latency, and images per second, by requests in flight: {listed(throughput)}"
-    return picture(figure, alt=alt)
-
-
 def latency_against_load(
     points: Mapping[float, Summary],
     *,

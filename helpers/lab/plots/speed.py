@@ -112,16 +112,3 @@ def scalability(throughput: Mapping[int, float], law: Scalability, *, cores: int
     axis.set(xlabel="replicas", ylabel="images per second", ylim=(0, None), xticks=replicas)
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return picture(figure, alt="Images per second by replicas: " + listed(throughput))
-
-
-def comparison(values: Mapping[str, float], *, title: str, unit: str) -> Picture:
-    """A few figures of the same kind beside one another."""
-    figure, (axis,) = axes_of(1, 1, size=(8, 0.5 * len(values) + 0.8))
-    bars = axis.barh(list(values), list(values.values()), color=BLUE)
-    axis.bar_label(bars, fmt=lambda value: f" {value:,.1f} {unit}")
-    axis.invert_yaxis()
-    axis.grid(visible=False)
-    axis.set(title=title, xlim=(0, 1.2 * max(values.values())), xticks=[])
-    axis.spines["bottom"].set_visible(False)
-    alt = f"{title}: " + listed(values, f" {unit}")
-    return picture(figure, alt=alt)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from helpers import settings, stats
+from helpers import stats
 from helpers.client import Resilience, protos
 from helpers.closing import scratch
 from helpers.errors import LoadError
-from helpers.load.child_output import ChildOutput
+from helpers.load.child import Child
 from helpers.load.traffic.flow import Flow
 
 _START_S = 60.0  # for a Python process to start on a busy machine
@@ -94,17 +91,8 @@ class Traffic:
         paths = [str(folder / f"request-{n}") for n in range(len(requests))]
         text = json.dumps({**plan, "requests": paths, "records": str(self._file)})
         (folder / "plan.json").write_text(text)
-        with self._errors.open("wb") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "helpers.load.traffic", str(folder / "plan.json")],
-                cwd=settings.ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                start_new_session=True,  # Ctrl-C is for whoever started it, who then ends it
-            )
-        assert self._process.stdout is not None
-        self._lines = ChildOutput(self._process.stdout)
+        plan_file = str(folder / "plan.json")
+        self._child = Child("helpers.load.traffic", plan_file, errors=self._errors)
         self._records: stats.Records = np.zeros(0, stats.RECORD)
         try:
             self._line(time.monotonic() + _START_S)
@@ -114,7 +102,7 @@ class Traffic:
         own = time.monotonic() + _LEAD_S
         self.zero = own if zero is None else zero
         self._offset = own - self.zero  # its clock to ours
-        self._say(f"start {own!r}")
+        self._child.say(f"start {own!r}")
 
     @property
     def flow(self) -> Flow:
@@ -134,7 +122,7 @@ class Traffic:
         Raises:
             LoadError: the process has ended before them.
         """
-        ended = self._process.poll() is not None
+        ended = self._child.ended
         busy = self._plan["count"] is None or self.flow.requests < self._plan["count"]
         if busy and ended:
             raise self._failed("it ended")
@@ -142,7 +130,7 @@ class Traffic:
 
     def follow(self, addresses: Sequence[str]) -> None:
         """Sends to other addresses from now on, as a client does whose resolver has news."""
-        self._say(f"addresses {','.join(addresses)}")
+        self._child.say(f"addresses {','.join(addresses)}")
 
     def wait(self, until: Callable[[Flow], bool], *, timeout_s: float = 120) -> Flow:
         """Waits until something is true of what has ended so far.
@@ -152,7 +140,7 @@ class Traffic:
         """
         deadline = time.monotonic() + timeout_s
         while not until(flow := self.flow):
-            if self._process.poll() is not None:
+            if self._child.ended:
                 raise self._failed("it ended")
             if time.monotonic() > deadline:
                 raise self._failed(f"what was waited for didn't come in {timeout_s:g} s ({flow})")
@@ -165,8 +153,8 @@ class Traffic:
         Raises:
             LoadError: the process failed.
         """
-        if self._process.stdin is not None and not self._process.stdin.closed:
-            self._say("stop")
+        if not self._child.output.closed:
+            self._child.say("stop")
             self._collect(_SPARE_S + self._plan["resilience"]["deadline_s"])
         return self.flow
 
@@ -189,22 +177,12 @@ class Traffic:
 
     def _end(self) -> None:
         self._last_words = self._errors_end()  # its file goes, too
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(BrokenPipeError, AttributeError):
-                pipe.close()  # type: ignore[union-attr]
+        self._child.close()
         self._folder.cleanup()
-
-    def _say(self, word: str) -> None:
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError, ValueError):  # it has ended
-            self._process.stdin.write(f"{word}\n".encode())
-            self._process.stdin.flush()
 
     def _line(self, deadline: float) -> str:
         try:
-            return self._lines.next(deadline)
+            return self._child.next(deadline)
         except TimeoutError as error:
             raise self._failed("it did not answer in time") from error
         except EOFError as error:
@@ -234,5 +212,5 @@ class Traffic:
     ) -> None:
         if kind is None:
             self.stop()
-        elif self._process.poll() is None:
+        elif not self._child.ended:
             self._end()

@@ -9,7 +9,7 @@ from typing import IO
 
 import pytest
 
-from helpers.load.child_output import ChildOutput
+from helpers.load.child import ChildOutput
 
 Pipe = tuple[ChildOutput, IO[bytes], IO[bytes]]
 
