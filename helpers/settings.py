@@ -20,7 +20,6 @@ MODELS = BUILD / "models"  # Inception-v3 as Keras exports it: runs on every ser
 MODELS_FAST = BUILD / "models-fast"  # the same network, made as fast as this processor allows
 MODELS_LIGHT = BUILD / "models-light"  # the same signatures over a trivial network, for tests
 MODELS_LIGHT_FAST = BUILD / "models-light-fast"
-BY_HAND = BUILD / "by_hand"  # the export that notebook 01 makes by hand, anew on each run
 CONTAINER_MODELS = "/models"
 CONTAINER_CONFIG = "/etc/serving"  # where a container sees SERVING
 

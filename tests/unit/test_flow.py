@@ -22,7 +22,7 @@ def test_a_p99_needs_a_hundred_answers(count: int, told: bool) -> None:
 
 
 def test_what_is_too_few_is_said_in_words() -> None:
-    assert repr(answered(60)) == "0 of 60 requests lost, p99 of too few"
+    assert repr(answered(60)) == "0 of 60 requests lost, p99: too few requests"
 
 
 def test_over_time_only_whole_buckets_are_shown() -> None:

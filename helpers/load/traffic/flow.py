@@ -118,5 +118,5 @@ class Flow:
     def __repr__(self) -> str:
         row = self.to_row()
         why = f" ({row['why']})" if self.lost else ""
-        p99 = "of too few" if row["p99 ms"] is None else f"{row['p99 ms']} ms"
-        return f"{self.lost} of {self.requests} requests lost{why}, p99 {p99}"
+        p99 = ": too few requests" if row["p99 ms"] is None else f" {row['p99 ms']} ms"
+        return f"{self.lost} of {self.requests} requests lost{why}, p99{p99}"
