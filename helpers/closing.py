@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
@@ -33,3 +34,28 @@ def scratch(what: str) -> TemporaryDirectory[str]:
         what: what it is for, in a word: `load`.
     """
     return TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-{what}-")
+
+
+class Scratch(Closing):
+    """A `scratch` folder that is made when it is first asked for, and again after a `close`.
+
+    Args:
+        what: as for `scratch`.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._folder: TemporaryDirectory[str] | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        if self._folder is None:
+            self._folder = scratch(self._what)
+        return Path(self._folder.name)
+
+    def close(self) -> None:
+        """Removes the folder and what is in it."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None

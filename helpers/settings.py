@@ -18,7 +18,6 @@ RESULTS = ROOT / "benchmarks" / "results"
 MODELS = BUILD / "models"  # Inception-v3 as Keras exports it: runs on every server
 MODELS_FAST = BUILD / "models-fast"  # the same network, made as fast as this processor allows
 MODELS_LIGHT = BUILD / "models-light"  # the same signatures over a trivial network, for tests
-BY_HAND = BUILD / "by_hand"  # the export that notebook 01 makes by hand, anew on each run
 CONTAINER_MODELS = "/models"
 CONTAINER_CONFIG = "/etc/serving"  # where a container sees SERVING
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from helpers import settings
 from helpers.clusters import patches
 from helpers.clusters.interface import Cluster
 
 if TYPE_CHECKING:
     from helpers.clusters.kubernetes import KubernetesCluster
+    from helpers.clusters.local.target import LocalCluster
 
 FOLDER = "{files}"  # in a flag: where the files are, for the server
 _MOUNTED = "/etc/tutorial-files"
@@ -29,8 +29,9 @@ def apply(
 ) -> None:
     """`cluster.apply` with files that the flags name: `--ssl_config_file={files}/ssl.config`.
 
-    On `local` they are files of this machine; on `kubernetes` a Secret that is mounted. Its name
-    carries a hash of what is in it, so that other contents roll out like any other change.
+    On `local` they are files of this machine, which the cluster's `delete` removes; on `kubernetes`
+    a Secret that is mounted. Its name carries a hash of what is in it, so that other contents roll
+    out like any other change.
 
     Args:
         cluster: where the replicas run.
@@ -45,7 +46,7 @@ def apply(
     """
     digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:10]
     if cluster.target == "local":
-        folder = settings.BUILD / "files" / digest
+        folder = cast("LocalCluster", cluster).files.path / digest
         _write(folder, files)
         cluster.apply(replicas=replicas, args=_placed(args, str(folder)), patch=patch)
         return

@@ -65,14 +65,10 @@ def _candidates() -> Iterator[Path]:
     for kind in ("load-*", "traffic-*"):
         yield from (p for p in temporary.glob(kind) if _settled(p) and any(p.glob("plan*.json")))
     yield from (p.parents[2] for p in temporary.glob("tmp*/by_hand/1/saved_model.pb"))
-    # What notebooks write for the time of a lesson: 01's export by hand, once it is whole or nobody
-    # is at it; files for servers, 10's bomb; and certificates, which earlier versions kept.
-    by_hand = settings.BY_HAND
-    if by_hand.exists() and (any(by_hand.rglob("saved_model.pb")) or _settled(by_hand)):
-        yield by_hand
-    yield from settings.BUILD.glob("certificates")
-    yield from (settings.BUILD / "files").glob("*")
-    yield from settings.BUILD.glob("bomb.*")
+    # Also theirs: an export by hand, files for servers, certificates. And 10's bomb, if it was
+    # interrupted.
+    for kind in ("by_hand", "certificates", "files", "bomb.*"):
+        yield from settings.BUILD.glob(kind)
 
 
 def _settled(path: Path) -> bool:

@@ -96,7 +96,7 @@ def peers(result: Result) -> pd.DataFrame:
     rows = {
         name: {
             "images/s": f"{found[f'{name}: images/s'].value:,.0f}",
-            "of in process": f"{found[f'{name}: of in process'].value:.0%}",
+            "of the speed in process": f"{found[f'{name}: of in process'].value:.0%}",
             "memory, MiB": f"{found[f'{name}: memory_mib'].value:,.0f}",
             "until the first answer, s": f"{found[f'{name}: start_s'].value:.1f}",
             "lines to write": run.settings["lines"],

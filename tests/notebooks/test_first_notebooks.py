@@ -5,6 +5,7 @@ Where it is not about Inception-v3 itself, they run on the light network.
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from solutions import Solved
 
 from helpers import machine, settings
 from helpers.book import lessons
+from helpers.closing import SCRATCH
 from helpers.lab import contents
 
 pytestmark = pytest.mark.slow
@@ -72,8 +74,10 @@ def test_a_ratio_of_speeds_is_inside_its_interval(exported: dict[str, Any], name
     assert 0 < low <= exported[name] <= high
 
 
-def test_the_export_by_hand_replaces_an_earlier_runs(exported: dict[str, Any]) -> None:
-    assert [path.name for path in settings.BY_HAND.iterdir()] == ["1"]
+@pytest.mark.usefixtures("exported")
+def test_the_export_by_hand_is_not_left() -> None:
+    left = [path.name for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*-by-hand-*")]
+    assert left + [path.name for path in settings.BUILD.glob("by_hand")] == []
 
 
 def test_every_notebook_states_its_time(checked: dict[str, Any]) -> None:

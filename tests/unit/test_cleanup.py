@@ -72,7 +72,6 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     monkeypatch.setattr(settings, "BUILD", tmp_path / "build")
-    monkeypatch.setattr(settings, "BY_HAND", tmp_path / "build" / "by_hand")
     return temporary
 
 
@@ -99,13 +98,13 @@ def test_what_earlier_versions_left_is_told_by_what_is_in_it(machine: Path) -> N
     load, export = made(machine / "load-x", age_s=90), made(machine / "tmpx")
     (machine / "load-of-somebody-else").mkdir()
     (machine / "tmp-of-somebody-else").mkdir()
-    by_hand = made(settings.BY_HAND)
+    by_hand = made(settings.BUILD / "by_hand")
     assert left_files.paths() == sorted([load, export, by_hand])
 
 
 def test_files_that_a_running_process_was_given_stay(machine: Path) -> None:
-    path = made(settings.BUILD / "files" / "0123abc")
-    command = [sys.executable, "-c", "input()", f"--ssl_config_file={path}/ssl.config"]
+    path = made(settings.BUILD / "files")
+    command = [sys.executable, "-c", "input()", f"--ssl_config_file={path}/0123abc/ssl.config"]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as server:
         assert left_files.paths() == []
         server.communicate(b"\n")

@@ -94,6 +94,16 @@ def test_local_has_no_use_for_a_context() -> None:
         assert cluster.pods() == []
 
 
+def test_files_for_the_replicas_of_this_machine_go_with_them() -> None:
+    with connect("local") as cluster:
+        before = cluster.files.path
+        (before / "server.key").write_text("a private key")
+        cluster.delete()
+        after = cluster.files.path
+        assert (before.exists(), after.exists()) == (False, True)
+    assert not after.exists()
+
+
 def condition(kind: str, status: str, reason: str = "", message: str = "", at: Any = NOW) -> Answer:
     return Answer(type=kind, status=status, reason=reason, message=message, last_transition_time=at)
 

@@ -243,14 +243,18 @@ def _in_words(machine: Mapping[str, Any]) -> str:
 
 
 def _telling(chapters: Sequence[Chapter], *, most: int = 4) -> list[tuple[str, str]]:
-    """The headline numbers on top of the index: one of each notebook before a second of any."""
+    """The headline numbers on top of the index.
+
+    Those of notebooks whose pictures stand beside them come first, and one of each notebook before
+    a second of any.
+    """
     ranked = sorted(
-        (rank, position, pair)
+        (not (chapter.node and figures.to_share(chapter.node)), rank, position, pair)
         for position, chapter in enumerate(chapters)
         for rank, pair in enumerate(chapter.headlines)
         if pair[0].lstrip("-")[:1].isdigit()  # words don't stand large
     )
-    return [pair for _, _, pair in sorted(ranked[:most], key=lambda one: (one[1], one[0]))]
+    return [pair for *_, pair in sorted(ranked[:most], key=lambda one: (one[2], one[1]))]
 
 
 def _environment() -> Environment:

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from helpers import settings
-from helpers.closing import Closing
+from helpers.closing import Closing, Scratch
 from helpers.clusters import arguments, diagnosis, manifest, metrics
 from helpers.clusters.interface import BASE, Pod, Pods, Start
 from helpers.clusters.local import requirements
@@ -82,6 +82,7 @@ class LocalCluster(Closing):
         self._deployment: manifest.Deployment | None = None
         self._flags: tuple[str, ...] = ()
         self._command = 0
+        self.files = Scratch("files")  # that the replicas read, and that go when they do
         # Not __del__: also runs when the interpreter ends, before the modules are taken down.
         self._finalizer = weakref.finalize(self, self._supervisor.close)
 
@@ -262,6 +263,7 @@ class LocalCluster(Closing):
         for process in orphans:
             end_process(process.pid, process.create_time())
         psutil.wait_procs(orphans, timeout=10)
+        self.files.close()
 
     def leftovers(self) -> list[str]:
         """The processes of this cluster, and those whose session has ended: a line each."""
@@ -274,6 +276,7 @@ class LocalCluster(Closing):
     def close(self) -> None:
         """Ends the replicas and the supervisor. May be called again."""
         self._finalizer()
+        self.files.close()
 
     def __repr__(self) -> str:
         return f"local cluster behind {self._load_balancer}, logs in {shown(self._supervisor.logs)}"
