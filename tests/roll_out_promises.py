@@ -24,7 +24,7 @@ class Promises:
 
     def test_retries_save_some_of_those(self, rolled_out: dict[str, Any]) -> None:
         lost = rolled_out["lost"]["Kubernetes' defaults"]
-        assert sum(lost["retrying"]) < sum(lost["one attempt"])
+        assert lost["retrying"] < lost["one attempt"]
 
     def test_a_canary_that_serves_as_well_and_says_something_else_is_held(
         self, rolled_out: dict[str, Any]
