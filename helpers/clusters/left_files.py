@@ -6,6 +6,7 @@ A folder counts as left when its owner is gone: the process that its name carrie
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -63,16 +64,23 @@ def _candidates() -> Iterator[Path]:
             yield path
     # What earlier versions left, which named no owner: told by what is in it.
     for kind in ("load-*", "traffic-*"):
-        yield from (p for p in temporary.glob(kind) if _settled(p) and any(p.glob("plan*.json")))
-    yield from (p.parents[2] for p in temporary.glob("tmp*/by_hand/1/saved_model.pb"))
+        yield from (path for path in temporary.glob(kind) if _is_a_generators(path))
+    for export in temporary.glob("tmp*/by_hand/1/saved_model.pb"):
+        if export.stat().st_uid == os.getuid():
+            yield export.parents[2]
     # Also theirs: an export by hand, files for servers, certificates. And 10's bomb, if it was
     # interrupted.
     for kind in ("by_hand", "certificates", "files", "bomb.*"):
         yield from settings.BUILD.glob(kind)
 
 
-def _settled(path: Path) -> bool:
-    return time.time() - path.stat().st_mtime > _SETTLED_S
+def _is_a_generators(path: Path) -> bool:
+    """Whether it is a folder of ours whose plan says that its records go into this same folder."""
+    about = path.stat()
+    if about.st_uid != os.getuid() or time.time() - about.st_mtime < _SETTLED_S:
+        return False
+    plans = (plan.read_bytes() for plan in path.glob("plan*.json") if plan.is_file())
+    return any(f'"records": "{path}/'.encode() in plan for plan in plans)
 
 
 def _command_lines() -> Iterator[str]:

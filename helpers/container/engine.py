@@ -25,7 +25,7 @@ _NOISE = re.compile(
 def why_no_engine() -> str:
     """Why no image can be built on this machine, as a sentence; empty when one can."""
     try:
-        client()
+        version()
     except SetupError as error:
         return str(error)
     return ""
@@ -33,6 +33,16 @@ def why_no_engine() -> str:
 
 def client() -> DockerClient:
     """The Docker client of this machine.
+
+    Raises:
+        SetupError: see `version`.
+    """
+    version()
+    return DockerClient(client_call=[str(shutil.which("docker"))])
+
+
+def version() -> str:
+    """The version of the engine that answers the command `docker`.
 
     Raises:
         SetupError: there is no CLI, no engine answers, or it may not be used.
@@ -76,7 +86,7 @@ def client() -> DockerClient:
             else "Start Docker Desktop or the Docker service, or go on without: the next "
             "notebooks run on the local target, which needs no container.",
         )
-    return DockerClient(client_call=[program])
+    return probe.stdout.strip()
 
 
 def has_buildx(docker: DockerClient) -> bool:

@@ -9,6 +9,7 @@ PyTorch 1.5 writes it.
 
 from __future__ import annotations
 
+import math
 import pickle
 import struct
 from collections import OrderedDict
@@ -42,9 +43,14 @@ class _Tensor(NamedTuple):
     hooks: object
 
 
+def _tensor(*arguments: Any) -> _Tensor:
+    """A function and no class: a pickle may set the attributes of a class that it was given."""
+    return _Tensor(*arguments)
+
+
 _ALLOWED: Mapping[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch", "FloatStorage"): "<f4",
     ("torch", "LongStorage"): "<i8",
 }
@@ -85,6 +91,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         AttributeError,
         IndexError,
         ImportError,
+        OverflowError,
     ) as error:  # what a broken pickle raises
         raise WeightsError(
             f"The weights in {path} can't be read",
@@ -113,6 +120,8 @@ def _view(tensor: _Tensor, storage: np.ndarray) -> np.ndarray:
     last = tensor.offset + sum((size - 1) * stride for size, stride in axes)
     if min(tensor.offset, *tensor.strides, 0) < 0 or last >= len(storage):
         raise ValueError("a tensor reaches beyond its storage")  # NumPy would read what is there
+    if math.prod(tensor.shape) > len(storage):
+        raise ValueError("a tensor repeats its storage")  # as often as it likes: into all memory
     strides = [stride * storage.itemsize for stride in tensor.strides]
     view = np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, strides)
     return view.copy()

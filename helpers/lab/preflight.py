@@ -26,6 +26,8 @@ import psutil
 import yaml
 
 from helpers import settings
+from helpers.container import engine
+from helpers.errors import SetupError
 from helpers.export import weights
 from helpers.lab.processors import PROCESSORS
 from helpers.machine import GIB, usable_cores, version
@@ -36,7 +38,6 @@ OK, MISSING, WARNING = "OK", "missing", "warning"
 _FINE, _NOT_FINE = "color: #0a5c3b; background: #e2f4ea", "color: #7a4100; background: #fbeed9"
 TARGETS = ("local", "kubernetes")
 LIMIT_S = 2.0  # for one check
-_ENGINES = ("docker", "podman", "nerdctl")
 
 
 @dataclass(frozen=True)
@@ -276,15 +277,12 @@ def _in_use(port: int) -> bool:
 
 @_check("Container engine", needed_for="03: building the container")
 def container_engine() -> Found:
-    """Docker, Podman or nerdctl, and whether its daemon answers."""
-    for engine in filter(shutil.which, _ENGINES):
-        version = _output(engine, "version", "--format", "{{.Server.Version}}")
-        if version:
-            return Found(OK, f"{engine} {version}")
-        to_do = f"Start it (Docker Desktop, or systemctl start {engine}), or go on without."
-        return Found(MISSING, f"{engine} is installed but does not answer", to_do)
-    to_do = "Nothing: the local target needs none. To build the image: Docker or Podman."
-    return Found(MISSING, "none of " + ", ".join(_ENGINES), to_do)
+    """Whether notebook 03 can build: the command `docker`, and an engine that answers it."""
+    try:
+        version = engine.version()
+    except SetupError as error:
+        return Found(MISSING, f"{error.what}: {error.cause}".rstrip(": "), error.next_step)
+    return Found(OK, f"docker {version}")
 
 
 @_check("kubectl", needed_for="04 to 10 with TARGET=kubernetes", needed_by=("kubernetes",))

@@ -119,6 +119,6 @@ def read(path: Path) -> dict[str, Any]:
         raise NotebookError(
             f"{path} can't be read as a recording",
             cause=str(error),
-            next_step=f"Restore it: git checkout -- {path.name}",
+            next_step=f"Restore it: git checkout -- {settings.shown(path)}",
         ) from error
     return recording

@@ -54,7 +54,7 @@ def warm(
             given,
             photos,
             scenario="warm",
-            duration_s=timeout_s,
+            duration_s=timeout_s * replicas * len(sizes) * len(models),
             warmup_s=0.0,
             concurrency=1,
             requests=replicas * len(sizes) * len(models),
@@ -71,10 +71,12 @@ def warm(
     requests = [one.requests[0] for one in plans for _ in range(replicas)]
     run = execute(replace(plans[0], requests=requests))
     failed = {name: text for name, text in run.details.items() if name != _TOO_LARGE}
+    if len(run.records) < len(requests):
+        failed["not sent"] = f"{len(requests) - len(run.records)} of {len(requests)} requests"
     if failed or not (run.records["code"] == 0).any():
         raise LoadError(
             f"{', '.join(given)} can't be warmed",
-            cause="; ".join(f"{name}: {text}" for name, text in run.details.items()),
+            cause="; ".join(f"{name}: {text}" for name, text in {**run.details, **failed}.items()),
             next_step="Is each model's name right, and does each replica serve it?",
         )
     return run

@@ -75,6 +75,7 @@ class Profiler:
     async def _profile(self, request: Any, _: Any) -> Any:
         from tensorflow.python.profiler.internal import _pywrap_profiler  # 0.2 s, for those who ask
 
+        loop = asyncio.get_running_loop()
         duration_s = (request.opts.duration_ms or request.duration_ms) / 1e3
         stop = asyncio.Event()
         with tempfile.TemporaryDirectory() as directory:
@@ -84,7 +85,6 @@ class Profiler:
                 self._stops[request.session_id] = stop
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(stop.wait(), duration_s)
-                loop = asyncio.get_running_loop()
                 await loop.run_in_executor(None, session.export_to_tb)
             except errors_impl.OpError as error:  # one is under way
                 raise StatusError(Code.INTERNAL, error.message) from error
@@ -93,7 +93,8 @@ class Profiler:
                 if self._stops.get(request.session_id) is stop:
                     del self._stops[request.session_id]
             record = b"".join(file.read_bytes() for file in Path(directory).rglob("*.xplane.pb"))
-        return _answer(request, record)
+        # Megabytes to parse: other requests don't wait for that.
+        return await loop.run_in_executor(None, _answer, request, record)
 
     async def _terminate(self, request: Any, _: Any) -> Any:
         if request.session_id in self._stops:

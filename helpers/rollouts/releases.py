@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import numpy as np
 from helpers import photos, settings
 from helpers.errors import ExportError
 from helpers.export import Export
-from helpers.photos import Photo
 
 # What the sample photos show, as ImageNet numbers it.
 CLASSES: Mapping[str, int] = {
@@ -79,25 +77,6 @@ def broken(made: Export, models: Path, *, version: int, how: str) -> Path:
         )
     path = models / settings.MODEL_NAME / str(version)
     return _placed(made.path, path, {"signature": _unsign, "file": _cut, "warm-up": _spoil}[how])
-
-
-def variants(samples: Sequence[Photo], *, each: int) -> list[bytes]:
-    """Crops of photos, as JPEG: as many different requests as a shadow needs to tell a share.
-
-    Args:
-        samples: photos.
-        each: crops of each photo.
-    """
-    found = []
-    for photo in samples:
-        image = photo.image
-        for number in range(each):
-            edge = number / (4 * each)  # up to a quarter from the left and the top
-            box = (round(edge * image.width), round(edge * image.height), *image.size)
-            buffer = io.BytesIO()
-            image.crop(box).save(buffer, "JPEG", quality=85)
-            found.append(buffer.getvalue())
-    return found
 
 
 def _placed(source: Path, path: Path, change: Any = None) -> Path:

@@ -59,7 +59,8 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     own = {"JUPYTER_CONFIG_DIR": root / "config", "JUPYTER_RUNTIME_DIR": root / "runtime"}
     # With that variable a kernel shows nothing of what C++ writes to standard error.
     environment = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
-    log, ends_with_us = root / "log", (sys.executable, die_with_parent.__file__, "kernel")
+    way = "kernel" if sys.platform == "linux" else "watcher"
+    log, ends_with_us = root / "log", (sys.executable, die_with_parent.__file__, way)
     pipe, kept = os.pipe()
     with (
         log.open("w") as written,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def made(path: Path, *, age_s: float = 0.0) -> Path:
     path.mkdir(parents=True)
-    (path / "plan-0.json").write_text("{}")
+    (path / "plan-0.json").write_text(json.dumps({"records": f"{path}/records-0"}))
     (path / "by_hand" / "1").mkdir(parents=True)
     (path / "by_hand" / "1" / "saved_model.pb").write_bytes(b"x")
     os.utime(path, (time.time() - age_s,) * 2)
@@ -96,7 +97,10 @@ def test_a_folder_is_left_when_the_process_that_it_names_is_gone(machine: Path) 
 
 def test_what_earlier_versions_left_is_told_by_what_is_in_it(machine: Path) -> None:
     load, export = made(machine / "load-x", age_s=90), made(machine / "tmpx")
-    (machine / "load-of-somebody-else").mkdir()
+    theirs = machine / "load-balancer"  # of Terraform, whose plans have the same name
+    theirs.mkdir()
+    (theirs / "plan.json").write_text('{"records": "/elsewhere"}')
+    os.utime(theirs, (time.time() - 90,) * 2)
     (machine / "tmp-of-somebody-else").mkdir()
     by_hand = made(settings.BUILD / "by_hand")
     assert left_files.paths() == sorted([load, export, by_hand])

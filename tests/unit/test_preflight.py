@@ -74,14 +74,18 @@ def test_a_weights_file_that_is_not_there_is_missing(
 
 
 def test_an_engine_whose_daemon_is_down_is_told_from_none(bare: Path) -> None:
+    assert row("Container engine").found == "there is no `docker` on PATH"
     command(bare, "docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
-    assert row("Container engine").found == "docker is installed but does not answer"
+    down = "no Docker engine answers: Cannot connect to the Docker daemon"
+    assert row("Container engine").found == down
 
 
-def test_the_second_engine_counts_when_it_is_the_only_one(bare: Path) -> None:
-    command(bare, "podman", "echo 5.4.2")
+def test_an_engine_counts_that_notebook_03_can_use(bare: Path) -> None:
+    command(bare, "podman", "echo 5.4.2")  # nothing here calls it
+    assert row("Container engine").status == MISSING
+    command(bare, "docker", "echo 28.5.1")
     check = row("Container engine")
-    assert (check.status, check.found) == (OK, "podman 5.4.2")
+    assert (check.status, check.found) == (OK, "docker 28.5.1")
 
 
 def test_gpus_are_listed(bare: Path) -> None:

@@ -129,6 +129,25 @@ def test_a_tensor_beyond_its_storage_is_refused(path: Path, beyond: View) -> Non
         torch_file.read(path)
 
 
+@pytest.mark.parametrize("huge", [view((1,), (2**70,)), view((2**40,), (0,))])
+def test_a_tensor_larger_than_any_memory_is_refused(path: Path, huge: View) -> None:
+    written(path, OrderedDict(a=huge))
+    with pytest.raises(WeightsError, match="can't be read"):
+        torch_file.read(path)
+
+
+def test_a_file_changes_nothing_for_the_files_after_it(path: Path) -> None:
+    """A pickle's BUILD sets attributes of whatever the file names."""
+    file = io.BytesIO()
+    Pickler(file, protocol=2).dump(Named("torch._utils", "_rebuild_tensor_v2"))
+    build = file.getvalue()[:-1] + pickle.dumps({"__new__": 1, "storage": 1}, protocol=2)[2:-1]
+    path.write_bytes(build + b"b.")
+    with pytest.raises(WeightsError):
+        torch_file.read(path)
+    written(path, OrderedDict(row=view((6,), (1,))))
+    assert torch_file.read(path)["row"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_another_format_is_refused(path: Path) -> None:
     written(path, OrderedDict(), magic=1)
     with pytest.raises(WeightsError, match="isn't in PyTorch's format"):

@@ -182,7 +182,7 @@ def test_a_failed_notebook_keeps_what_it_did_before(run: Run) -> None:
 def test_a_failed_notebook_publishes_what_it_has(tmp_path: Path) -> None:
     publishing = (
         f"%%cluster\n{PUBLISH}publish(pods=3)",
-        f"{PUBLISH}publish(planks=planks, boards=boards, both=headline(planks + boards, 'both'))",
+        f"{PUBLISH}publish(planks=planks, boards=boards, both=headline(planks / 0, 'both'))",
     )
     path = write(tmp_path, "00_first.ipynb", "planks = 7", FAILING, *publishing)
     node = nbformat.read(path, as_version=4)
