@@ -529,7 +529,7 @@ def test_a_search_finds_sections_by_where_they_are() -> None:
     ]
     assert found == [
         ("p.html", "P", "Before."),
-        ("p.html#a", "Load", "A pod ."),
+        ("p.html#a", "Load", "A pod."),
         ("p.html#b", "More", "End"),
     ]
 
