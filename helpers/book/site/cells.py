@@ -37,7 +37,7 @@ class Body:
     Args:
         html: the cells, without the title.
         steps: anchor and text of each step, for the table of contents.
-        do: what the reader does, in HTML; `learn`: what the reader learns, an item each.
+        do: what the reader does, in HTML; `learn`: what the reader learns, one item each.
         minutes: how long reading and running take, as the notebook states; 0 when it doesn't.
     """
 
