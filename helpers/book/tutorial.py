@@ -3,7 +3,7 @@
     NOTEBOOKS="01 02"   runs some of them
     TARGET=kubernetes   sets the parameter `target` of each notebook that has it, and so on
 
-Everything goes to `build/tutorial/`: index.html, a page a notebook, the executed notebooks and
+Everything goes to `build/tutorial/`: index.html, one page per notebook, the executed notebooks and
 results.json. The exit status is 1 when a notebook failed, 2 for a wrong call, 130 after Ctrl-C.
 """
 

@@ -71,9 +71,9 @@ class Overload:
             "sent /s": round(self.sent_per_s),
             "objective": f"{self.objective_s:.1f} s",
             "goodput of the peak, second half": f"{self.lasting_share:.0%}",
-            "answered too late": self.late,
+            "answered too late": f"{self.late:,}",
             "failed": ", ".join(f"{n:,} {code}" for code, n in self.failures.items()) or "none",
-            "p50 ms": None if self.p50_ms is None else round(self.p50_ms),
+            "p50 ms": "none" if self.p50_ms is None else f"{self.p50_ms:,.0f}",
             "problems": "; ".join(self.problems) or "none",
         }
 

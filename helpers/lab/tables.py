@@ -43,9 +43,9 @@ def search(found: Search) -> pd.DataFrame:
     verdicts = {True: "met", False: "missed", None: "can't tell"}
     rows = {
         f"{probe.rate_per_s:.1f}": {
-            "requests": probe.count,
+            "requests": f"{probe.count:,}",
             f"over {found.objective_ms:g} ms, or failed": probe.missed,
-            "share": f"{probe.missed / max(probe.count, 1):.1%}",
+            "share": f"{probe.missed / max(probe.count, 1):.1%}" if probe.missed else "0%",
             f"p{100 * found.q:g} under {found.objective_ms:g} ms": verdicts[probe.meets],
         }
         for probe in sorted(found.probes, key=lambda probe: probe.rate_per_s)

@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from helpers import settings
 from helpers.book import lessons, site
-from helpers.book.site import figures, search, sources, tables
+from helpers.book.site import cells, figures, search, sources, tables
 from helpers.lab.claims import CLAIM
 from helpers.lab.publishing import PUBLISHED
 from helpers.lab.recordings import RECORDED
@@ -372,6 +372,16 @@ def test_a_long_output_can_be_scrolled_by_keyboard(page: BeautifulSoup) -> None:
     assert page.select_one("pre.long")["tabindex"] == "0"
 
 
+def test_columns_of_text_are_not_wrapped_and_sentences_are() -> None:
+    table = "NAME        READY   AGE\ninception   1/1     3s"
+    soup = BeautifulSoup(
+        f"<pre class='text'>{table}</pre><pre class='text'>a\nb</pre>", "html.parser"
+    )
+    cells._long_texts(soup)
+    assert [pre.get("tabindex") for pre in soup.select("pre")] == ["0", None]
+    assert text(soup.select_one("pre.wide")).startswith("NAME")
+
+
 def test_outputs_are_escaped_and_their_colours_kept(page: BeautifulSoup) -> None:
     assert str(page.select_one("pre.long span")) == '<span class="ansi-red-fg">&lt;b&gt;</span>'
 
@@ -519,7 +529,7 @@ def test_a_search_finds_sections_by_where_they_are() -> None:
     ]
     assert found == [
         ("p.html", "P", "Before."),
-        ("p.html#a", "Load", "A pod ."),
+        ("p.html#a", "Load", "A pod."),
         ("p.html#b", "More", "End"),
     ]
 

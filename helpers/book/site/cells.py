@@ -26,6 +26,8 @@ GLOSSARY = settings.ROOT / "docs" / "glossary.md"
 TEMPLATES = Path(__file__).parent / "templates"
 FRAME = {"What you'll do": "do", "What you'll learn": "learn", "What you'll need": "need"}
 _LONG = 40  # lines of a text output that are shown without scrolling
+_WIDE = 180  # characters in a line: a sentence, which is easier to read when it is wrapped
+_COLUMNS = re.compile(r"\S {2,}\S+.* {2,}\S")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Body:
     Args:
         html: the cells, without the title.
         steps: anchor and text of each step, for the table of contents.
-        do: what the reader does, in HTML; `learn`: what the reader learns, an item each.
+        do: what the reader does, in HTML; `learn`: what the reader learns, one item each.
         minutes: how long reading and running take, as the notebook states; 0 when it doesn't.
     """
 
@@ -259,8 +261,12 @@ def _minutes(soup: BeautifulSoup) -> int:
 
 def _long_texts(soup: BeautifulSoup) -> None:
     for text in soup.select("pre.text"):
-        if text.get_text().count("\n") > _LONG:
+        lines = text.get_text().split("\n")
+        if len(lines) > _LONG + 1:
             text["class"] = "text long"
+        elif max(map(len, lines)) <= _WIDE and sum(bool(_COLUMNS.search(li)) for li in lines) > 1:
+            text["class"] = "text wide"
+        if text["class"] != ["text"]:
             text["tabindex"] = "0"  # so that the keyboard can scroll it
     for code in soup.select(".highlight pre"):
         code["tabindex"] = "0"

@@ -14,6 +14,7 @@ from bs4 import BeautifulSoup, Tag
 from bs4.element import NavigableString
 
 LIBRARY = Path(__file__).parent / "search_library" / "minisearch.js"
+_APART = ("p", "li", "td", "th", "tr", "pre", "div", "section", "figure", "summary", "details")
 _LONGEST = 4000  # characters of a section: a longer one is an output that nobody searches
 
 
@@ -33,8 +34,10 @@ def sections(page: str, title: str, html: str) -> Iterator[dict[str, Any]]:
             own = [text for text in element.strings if not _beside(text)]
             title_here = " ".join("".join(own).split())
             here = {"url": anchor, "page": title, "title": title_here, "text": ""}
-        elif isinstance(element, str) and element.strip() and not element.find_parent(["h2", "h3"]):
-            here["text"] += f" {' '.join(element.split())}"
+        elif isinstance(element, Tag) and element.name in _APART:
+            here["text"] += " "
+        elif isinstance(element, str) and not element.find_parent(["h2", "h3"]):
+            here["text"] += element
     yield from _full(here)
 
 
@@ -44,8 +47,9 @@ def _beside(text: NavigableString) -> bool:
 
 
 def _full(section: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    if section["text"] or section["title"] != section["page"]:
-        yield section | {"text": section["text"][:_LONGEST].strip()}
+    text = " ".join(section["text"].split())
+    if text or section["title"] != section["page"]:
+        yield section | {"text": text[:_LONGEST].strip()}
 
 
 def script(found: list[dict[str, Any]]) -> str:

@@ -50,7 +50,7 @@ class LocalCluster(Closing):
         models: the directory that the container sees as `/models`.
         port: of the load balancer for gRPC; 0 takes a free one.
         rest_port: of the load balancer for REST; 0 takes a free one.
-        logs: the directory for logs, a file a replica.
+        logs: the directory for logs, one file per replica.
 
     Raises:
         SetupError: `$TENSORFLOW_MODEL_SERVER` names no program.
