@@ -17,7 +17,7 @@ from helpers.stats.confidence import (
 from helpers.stats.digits import short
 from helpers.stats.histogram import Histogram
 from helpers.stats.models import LittlesLaw, Scalability, fit_scalability, knee, littles_law
-from helpers.stats.records import CODES, RECORD, Records, code_name
+from helpers.stats.records import CODES, RECORD, Records, code_name, within
 from helpers.stats.summary import (
     QUANTILES,
     Percentile,
@@ -58,4 +58,5 @@ __all__ = [
     "ratio_of_rounds",
     "short",
     "summarize",
+    "within",
 ]
