@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pages
 import pytest
 from PIL import Image
+from small_servers import Quiet, served
 
 from helpers import photos, settings
 from helpers.errors import ExportError, WeightsError
@@ -363,7 +363,7 @@ def test_the_newest_version_is_found(light: Export, tmp_path: Path) -> None:
 def web(tmp_path: Path) -> Iterator[str]:
     """A web server on loopback that serves a folder; its address."""
     (tmp_path / "weights.h5").write_bytes(b"weights")
-    with pages.served(functools.partial(pages.Quiet, directory=str(tmp_path))) as address:
+    with served(functools.partial(Quiet, directory=str(tmp_path))) as address:
         yield f"http://{address}"
 
 

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-import pages
 import pytest
+from small_servers import Quiet, served
 
 from helpers import proxies, settings
 from helpers.client import Classifier, addresses
@@ -19,7 +19,7 @@ VARIABLES = ("http_proxy", "https_proxy", "grpc_proxy", "no_proxy", "no_grpc_pro
 Patch = pytest.MonkeyPatch
 
 
-class Page(pages.Quiet):
+class Page(Quiet):
     """Answers everybody; as a proxy it refuses to open a connection."""
 
     def do_GET(self) -> None:  # noqa: N802
@@ -33,7 +33,7 @@ class Page(pages.Quiet):
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[str]:
-    with pages.served(Page) as address:
+    with served(Page) as address:
         yield address
 
 

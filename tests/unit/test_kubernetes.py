@@ -12,12 +12,12 @@ from pathlib import Path
 from types import SimpleNamespace as Answer
 from typing import Any
 
-import pages
 import pytest
 import urllib3
 import yaml
 from kubernetes import client
 from kubernetes.config.kube_config import KubeConfigMerger
+from small_servers import served
 
 from helpers import settings
 from helpers.clusters import connect
@@ -386,14 +386,14 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pair = certificates.Authority("ours").sign("server")
     folder = tmp_path_factory.mktemp("pair")
     (folder / "both.pem").write_bytes(pair.key + pair.certificate)
-    with pages.served(BaseHTTPRequestHandler, folder / "both.pem") as address:
+    with served(BaseHTTPRequestHandler, folder / "both.pem") as address:
         yield f"https://{address}"
 
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[str]:
     """A server that answers everything with a page that says 501."""
-    with pages.served(BaseHTTPRequestHandler) as address:
+    with served(BaseHTTPRequestHandler) as address:
         yield address
 
 

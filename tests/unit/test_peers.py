@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pages
 import pytest
+from small_servers import Quiet, served
 
 from benchmarks.peers import environments, http_load, servers, table
 from benchmarks.peers.generator import whole
@@ -27,7 +27,7 @@ SERVICE_S = 0.05
 def web_server(*, status: int = 200, chunked: bool = False) -> Iterator[tuple[str, int]]:
     """A server that takes SERVICE_S for each request, however many there are."""
 
-    class Handler(pages.Quiet):
+    class Handler(Quiet):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:  # noqa: N802
@@ -41,7 +41,7 @@ def web_server(*, status: int = 200, chunked: bool = False) -> Iterator[tuple[st
             self.end_headers()
             self.wfile.write(b"2\r\n{}\r\n0\r\n\r\n" if chunked else b"{}")
 
-    with pages.served(Handler) as address:
+    with served(Handler) as address:
         yield addresses.split(address)
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import pages
 import pytest
+from small_servers import Quiet, served
 
 from helpers import settings
 from helpers.faults import certificates
@@ -175,7 +175,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> certificates.Authorit
 
 @pytest.fixture(scope="module")
 def http(index: Path) -> Iterator[str]:
-    with pages.served(partial(pages.Quiet, directory=str(index))) as address:
+    with served(partial(Quiet, directory=str(index))) as address:
         yield f"http://{address}"
 
 
@@ -185,7 +185,7 @@ def https(
 ) -> Iterator[str]:
     pair, both = authority.sign("server"), tmp_path_factory.mktemp("pair") / "both.pem"
     both.write_bytes(pair.key + pair.certificate)
-    with pages.served(partial(pages.Quiet, directory=str(index)), both) as address:
+    with served(partial(Quiet, directory=str(index)), both) as address:
         yield f"https://{address}"
 
 
