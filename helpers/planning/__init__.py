@@ -2,22 +2,14 @@
 
 from helpers.planning.capacity import (
     PRICES,
-    Cost,
-    Fleet,
-    MachineType,
     Prices,
     costs,
     fleet,
-    usd_per_million,
 )
 
 __all__ = [
     "PRICES",
-    "Cost",
-    "Fleet",
-    "MachineType",
     "Prices",
     "costs",
     "fleet",
-    "usd_per_million",
 ]

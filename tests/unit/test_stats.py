@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from helpers import stats
 from helpers.errors import LoadError, NoRequestsError, ResultError
-from helpers.stats.confidence import enough_for
+from helpers.stats.confidence import enough_for, mean_of_batches
 from helpers.stats.histogram import nearest_rank
 
 # A bucket is at most 1/1024 as wide as the values in it, and its middle is what is read; the
@@ -192,7 +192,7 @@ def test_the_interval_of_a_rate_holds_the_true_rate_19_times_in_20() -> None:
     inside = 0
     for _ in range(1000):
         times = np.sort(generator.uniform(0, 10, generator.poisson(1000)))
-        interval = stats.mean_of_batches(times, duration_s=10)
+        interval = mean_of_batches(times, duration_s=10)
         assert interval.low is not None
         assert interval.high is not None
         inside += interval.low <= 100 <= interval.high
@@ -201,7 +201,7 @@ def test_the_interval_of_a_rate_holds_the_true_rate_19_times_in_20() -> None:
 
 
 def test_a_rate_from_a_few_events_has_no_interval() -> None:
-    interval = stats.mean_of_batches(np.linspace(0, 0.9, 10), duration_s=1)
+    interval = mean_of_batches(np.linspace(0, 0.9, 10), duration_s=1)
     assert (interval.low, interval.high) == (None, None)
 
 
