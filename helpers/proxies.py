@@ -72,7 +72,7 @@ def http_proxy(url: str) -> str:
     return _shown(proxy) if not proxy_bypass(parts.netloc.rpartition("@")[2]) else ""
 
 
-def words(url: str, error: BaseException) -> str:
+def words(url: str, error: BaseException | str) -> str:
     """Why a URL could not be had, with the proxy if one was on the way."""
     proxy = http_proxy(url)
     return f"{error}, by way of the proxy {proxy} ({LEAVE_OUT})" if proxy else str(error)

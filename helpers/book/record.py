@@ -45,7 +45,6 @@ _DEFAULTS = {
     "COPY_IMAGE": "localhost/tutorial-python:latest",
 }
 _NETWORK = "light"  # of notebooks that have a target: what they show is the cluster
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROLS = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-ln-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

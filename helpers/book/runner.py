@@ -24,9 +24,8 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
-from helpers import settings
 from helpers.book.lessons import Lesson, read, step_of, tags
-from helpers.clusters.local.supervisor_client import RUN
+from helpers.clusters.local.supervisor_client import RUN, python_environment
 from helpers.lab import recordings
 from helpers.lab.claims import Claim, claims
 from helpers.lab.publishing import Published, published_items
@@ -215,10 +214,9 @@ def run(
 
 
 def _environment(mark: str) -> dict[str, str]:
-    path = os.pathsep.join(filter(None, [str(settings.ROOT), os.environ.get("PYTHONPATH")]))
     # A user's MPLBACKEND=Agg would leave the pages without pictures.
     backend = "module://matplotlib_inline.backend_inline"
-    return dict(os.environ) | {RUN: mark, "PYTHONPATH": path, "MPLBACKEND": backend}
+    return python_environment() | {RUN: mark, "MPLBACKEND": backend}
 
 
 def _remove_markers(output: Path) -> None:

@@ -29,7 +29,7 @@ def target(address: str | Sequence[str]) -> str:
         )
     if len(addresses) == 1:
         return addresses[0] if ":/" in addresses[0] else _checked(addresses[0])
-    resolved = [resolve(a) for a in addresses]
+    resolved = [resolve_all(a)[0] for a in addresses]
     scheme = "ipv6" if any(ip.version == 6 for ip, _ in resolved) else "ipv4"
     return f"{scheme}:" + ",".join(
         f"[{ip}]:{port}" if ip.version == 6 else f"{ip}:{port}" for ip, port in resolved
@@ -56,11 +56,6 @@ def hosts(target: str) -> list[str]:
     if "," in target or target.startswith(("unix:", "vsock:")):
         return []
     return [re.sub(r"^.*/|^ipv[46]:|:\d+$", "", target).strip("[]")]
-
-
-def resolve(address: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:
-    """The first IP address and the port of `host:port`; ServerUnavailableError if it has none."""
-    return resolve_all(address)[0]
 
 
 def resolve_all(

@@ -31,11 +31,9 @@ def read(address: str, path: str, *, whose: str, timeout_s: float = 10.0) -> str
             return text
     except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
         cause, next_step = _reason(error, timeout_s)
-        if proxy := proxies.http_proxy(url):
-            cause += f", by way of the proxy {proxy} ({proxies.LEAVE_OUT})"
         raise ClusterError(
             f"{whose} gives no metrics at {address or 'its REST port'}{path}",
-            cause=cause,
+            cause=proxies.words(url, cause),
             next_step=next_step,
         ) from error
 

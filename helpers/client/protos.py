@@ -89,8 +89,6 @@ def predict_request(
     *,
     model: str = settings.MODEL_NAME,
     version: int | str | None = None,
-    signature: str = settings.PREDICT_SIGNATURE,
-    input_name: str = settings.PREDICT_INPUT,
 ) -> Any:
     """A PredictRequest that asks for the labels of some photos.
 
@@ -98,13 +96,10 @@ def predict_request(
         photos: JPEG or PNG bytes, one string tensor element each: shape `[len(photos)]`.
         model: the servable's name.
         version: a number, a version label, or None for the newest.
-        signature: the signature's name.
-        input_name: the name that the signature gives its input.
     """
-    request = predict_pb2.PredictRequest(
-        model_spec=model_spec(model, version=version, signature=signature)
-    )
-    request.inputs[input_name].CopyFrom(string_tensor(photos))
+    spec = model_spec(model, version=version, signature=settings.PREDICT_SIGNATURE)
+    request = predict_pb2.PredictRequest(model_spec=spec)
+    request.inputs[settings.PREDICT_INPUT].CopyFrom(string_tensor(photos))
     return request
 
 

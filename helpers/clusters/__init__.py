@@ -21,7 +21,7 @@ from helpers import settings
 from helpers.clusters.interface import Cluster, Pod, Pods, Start
 from helpers.errors import SetupError
 
-__all__ = ["TARGETS", "Cluster", "Pod", "Pods", "Start", "connect"]
+__all__ = ["Cluster", "Pod", "Pods", "Start", "connect"]
 
 TARGETS = {
     "local": "replicas are processes on this machine; needs nothing else",

@@ -36,9 +36,8 @@ def apply(
     Args:
         cluster: where the replicas run.
         files: their contents by name.
-        args: server flags, as for `cluster.apply`; `{files}` in them is the files' folder.
-        replicas: as for `cluster.apply`.
-        patch: as for `cluster.apply`.
+        args: server flags; `{files}` in them is the files' folder. The others are those of
+            `cluster.apply`.
 
     Raises:
         ManifestError: the Deployment can't be made so.

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from helpers.errors import ClusterError, SetupError
-from helpers.planning import PRICES
+from helpers.planning import Prices
 
 NAME = "inception-tutorial"  # contexts.txt lists the contexts of clusters of this name
 MACHINE = "g2-standard-4"  # four processors, 16 GB of memory and one L4
@@ -106,8 +106,7 @@ class Gke:
 
 def node_usd() -> float:
     """What a node costs an hour, from the dated list of prices."""
-    machines = json.loads(PRICES.read_text(encoding="utf-8"))["machines"]
-    return float(next(m["usd_per_hour"] for m in machines if m["name"] == MACHINE))
+    return next(m.usd_per_hour for m in Prices.read().machines if m.name == MACHINE)
 
 
 def run(command: list[str]) -> str:

@@ -8,9 +8,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from helpers.client import pages
 from helpers.clusters import arguments
-from helpers.clusters.interface import Pod
 
 _REQUESTS = ":tensorflow:serving:request_count"
 
@@ -23,19 +21,6 @@ def path(config: str) -> str:
             text = Path(arguments.on_this_machine(config, models=Path())).read_text()
     named = re.search(r"^[^#\n]*\bpath\s*:\s*[\"']([^\"']+)", text, re.MULTILINE)
     return named[1] if named else "/monitoring/prometheus/metrics"
-
-
-def requests(pod: Pod, path: str) -> int:
-    """How many requests for predictions a replica has answered since its server started.
-
-    Args:
-        pod: with a `rest_address`.
-        path: where its metrics are.
-
-    Raises:
-        ClusterError: it gives no metrics there.
-    """
-    return count(pages.read(pod.rest_address, path, whose=pod.name))
 
 
 def count(text: str) -> int:

@@ -29,18 +29,16 @@ from .record import Export, find
 from .stand_in import Trained, trained
 
 if TYPE_CHECKING:
-    from .savedmodel import Runner, load_in_process
-    from .signatures import preprocess, preprocessing_steps
+    from .savedmodel import load_in_process
+    from .signatures import preprocess
 
 __all__ = [
     "Export",
-    "Runner",
     "Trained",
     "export",
     "find",
     "load_in_process",
     "preprocess",
-    "preprocessing_steps",
     "trained",
 ]
 

@@ -60,7 +60,6 @@ class Drill:
         cluster: with replicas that are ready.
         clients: how each meets faults, by name.
         rate_per_s: requests per second of each client, evenly spaced.
-        pictures: what they send; None: the sample photos.
         addresses: instead of the cluster's own: of proxies, say.
         channels: connections of each client to each address.
     """
@@ -71,14 +70,12 @@ class Drill:
         clients: Mapping[str, Resilience],
         *,
         rate_per_s: float,
-        pictures: Sequence[Any] | None = None,
         addresses: Sequence[str] | None = None,
         channels: int = 1,
     ) -> None:
         self.faults: list[Fault] = []
         self.moments: list[Moment] = []
         self._cluster, self._clients, self._rate_per_s = cluster, clients, rate_per_s
-        self._photos = photos.samples() if pictures is None else pictures
         self._addresses, self._channels = addresses, channels
         self._wanted = len(cluster.pods())
         self._flows: dict[str, Flow] = {}
@@ -100,7 +97,7 @@ class Drill:
                 self._traffic[name] = stack.enter_context(
                     traffic.start(
                         address,
-                        self._photos,
+                        photos.samples(),
                         rate_per_s=self._rate_per_s,
                         resilience=resilience,
                         channels=self._channels,

@@ -137,14 +137,13 @@ def outcome(peak: load.Run, run: load.Run, *, objective_s: float) -> Overload:
     records, seconds, summary = run.records, run.duration_s, run.summary()
     answered, done = records["code"] == 0, records["done_s"]
     in_time = answered & (done - records["due_s"] <= objective_s)
-    sent = (records["sent_s"] >= 0) & (records["sent_s"] < seconds)
     edges = _BUCKET_S * np.arange(int(seconds / _BUCKET_S) + 1)
     second_half = answered & (done >= seconds / 2) & (done < seconds)
     most_per_s = max(peak.summary().throughput_per_s, 2 * float(second_half.sum()) / seconds)
     return Overload(
         peak_per_s=most_per_s,
         objective_s=objective_s,
-        sent_per_s=float(sent.sum()) / seconds,
+        sent_per_s=len(run.measured("sent_s")) / seconds,
         goodput=tuple(np.histogram(done[in_time], edges)[0] / _BUCKET_S),
         late=int((answered & ~in_time).sum()),
         failures=summary.failures,

@@ -34,19 +34,18 @@ def show_file(path: str | Path, *, lines: tuple[int, int] | None = None) -> Mark
     return _listing(f"**`{settings.shown(file)}`**", language, text)
 
 
-def show_diff(before: str | Path, after: str | Path, *, around: int = 1) -> Markdown:
+def show_diff(before: str | Path, after: str | Path) -> Markdown:
     """What a second file has that the first hasn't (`+`), and the reverse (`-`).
 
     Args:
         before: a file of the repository, from its root.
         after: the one that is compared with it.
-        around: lines that both have, shown above and below each difference.
 
     Raises:
         NotebookError: one of them isn't there.
     """
     (old, old_text), (new, new_text) = _read(before), _read(after)
-    changed = list(difflib.unified_diff(old_text, new_text, n=around, lineterm=""))[2:]
+    changed = list(difflib.unified_diff(old_text, new_text, n=1, lineterm=""))[2:]
     # Where in the files a difference is, nobody needs here: a blank line parts two of them.
     body = ["" if line.startswith("@@") else line for line in changed]
     return _listing(f"**`{settings.shown(old)}` → `{settings.shown(new)}`**", "diff", body[1:])

@@ -135,8 +135,8 @@ class Table:
             word = f"{marks[check.status]}&nbsp;{check.status}"
             texts = (check.name, check.found, check.needed_for, check.what_to_do)
             cells = "".join(f"<td {left}>{escape(text)}</td>" for text in texts)
-            kind = check.status.lower()
-            rows.append(f'<tr><td class="status {kind}" {left}><b style="{style}">{word}</b></td>{cells}</tr>')
+            status = f'<td class="status {check.status.lower()}" {left}>'
+            rows.append(f'<tr>{status}<b style="{style}">{word}</b></td>{cells}</tr>')
         body = "".join(rows)
         return f'<table class="checks"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
@@ -294,7 +294,9 @@ def kubectl() -> Found:
     return Found(OK, json.loads(answer)["clientVersion"]["gitVersion"])
 
 
-@_check("Kubernetes contexts", needed_for="04 to 10 with TARGET=kubernetes", needed_by=("kubernetes",))
+@_check(
+    "Kubernetes contexts", needed_for="04 to 10 with TARGET=kubernetes", needed_by=("kubernetes",)
+)
 def contexts() -> Found:
     """The contexts of the kubeconfig; no cluster is spoken to."""
     files = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")

@@ -63,13 +63,13 @@ class Times:
         return found
 
 
-def times(rest_address: str, *, path: str = PATH) -> Times:
+def times(rest_address: str) -> Times:
     """Reads a server's sums. Behind a load balancer there has to be one server only.
 
     Raises:
         ClusterError: there are no metrics.
     """
-    return read(pages.read(rest_address, path, whose="The server"))
+    return read(pages.read(rest_address, PATH, whose="The server"))
 
 
 def read(text: str) -> Times:

@@ -78,11 +78,14 @@ class Run:
         """Whether the server set the pace."""
         return self.settings["concurrency"] is not None
 
+    def measured(self, moment: str) -> stats.Records:
+        """The requests that were due, sent or done (`due_s`, …) in the measured window."""
+        return stats.within(self.records, moment, self.duration_s)
+
     @property
     def lateness_s(self) -> Any:
         """How late each request of the measured window was sent, in seconds."""
-        due = self.records["due_s"]
-        measured = self.records[(due >= 0) & (due < self.duration_s)]
+        measured = self.measured("due_s")
         return measured["sent_s"] - measured["due_s"]
 
     @property
@@ -100,8 +103,7 @@ class Run:
     @property
     def cpu_us_per_request(self) -> float:
         """The generators' own CPU time, in microseconds, for each request of the window."""
-        done = self.records["done_s"]
-        count = int(((done >= 0) & (done < self.duration_s)).sum())
+        count = len(self.measured("done_s"))
         return sum(g.cpu_s for g in self.generators) / count * 1e6 if count else 0.0
 
     @property
@@ -180,8 +182,7 @@ class Run:
                 f"the window was open for {self.duration_s:.3g} s, not {asked_s:g} s, to get "
                 f"{answers} answers"
             )
-        done = self.records["done_s"]
-        ended = int(((done >= 0) & (done < self.duration_s)).sum())
+        ended = len(self.measured("done_s"))
         if ended < answers and self.settings.get("requests") is None:
             found.append(f"{ended} requests ended in the window, not the {answers} asked for")
         return found

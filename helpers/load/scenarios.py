@@ -74,10 +74,7 @@ def closed_loop(
 def single_stream(address: str | Sequence[str], photos: Sequence[Any], **options: Any) -> Run:
     """MLPerf's single stream: one request after another. Its figure is the 90th percentile.
 
-    Args:
-        address: as for `closed_loop`.
-        photos: as for `closed_loop`.
-        **options: as for `closed_loop`; `duration_s` is needed.
+    The options are those of `closed_loop`; `duration_s` is needed.
     """
     options = {"precision_of": "p90", **options}
     return closed_loop(address, photos, concurrency=1, scenario="single_stream", **options)
@@ -92,13 +89,8 @@ def multi_stream(
 ) -> Run:
     """MLPerf's multi-stream: one request after another, each with eight photos.
 
-    Its figure is the 99th percentile.
-
-    Args:
-        address: as for `closed_loop`.
-        photos: as for `closed_loop`.
-        photos_per_request: photos in each request.
-        **options: as for `closed_loop`; `duration_s` is needed.
+    Its figure is the 99th percentile. The options are those of `closed_loop`; `duration_s` is
+    needed.
     """
     options = {"precision_of": "p99", **options}
     return closed_loop(
@@ -116,11 +108,8 @@ def offline(
 ) -> Run:
     """MLPerf's offline: as much as the server can do, however long each takes. In images/s.
 
-    Args:
-        address: as for `closed_loop`.
-        photos: as for `closed_loop`.
-        concurrency: requests without an answer at any time: enough to fill the server's batches.
-        **options: as for `closed_loop`; `duration_s` is needed.
+    By default enough requests are on their way to fill the server's batches. The options are those
+    of `closed_loop`; `duration_s` is needed.
     """
     return closed_loop(address, photos, concurrency=concurrency, scenario="offline", **options)
 

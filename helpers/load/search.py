@@ -205,7 +205,7 @@ class _Judge:
         if meets is False and self._verdict(runs, chance, since="sent_s") is not meets:
             meets = None
         missed = sum(int(_missed(run, self.objective_ms, since="due_s").sum()) for run in runs)
-        count = sum(len(_measured(run)) for run in runs)
+        count = sum(len(run.measured("due_s")) for run in runs)
         noted = {"objective_ms": self.objective_ms, "q": self.q, "meets": meets}
         why = self._why(missed, count, runs, problems)
         return Probe(rate, meets, missed, count, tuple(r.noted(**noted) for r in runs), why)
@@ -215,7 +215,7 @@ class _Judge:
         counts: list[int] = []
         for run in runs:
             edges = np.linspace(0, run.duration_s, _BATCHES + 1)
-            due, late = _measured(run)["due_s"], _missed(run, self.objective_ms, since=since)
+            due, late = run.measured("due_s")["due_s"], _missed(run, self.objective_ms, since=since)
             hits += np.histogram(due[late], edges)[0].tolist()
             counts += np.histogram(due, edges)[0].tolist()
         return stats.at_most_in_batches(1 - self.q, hits, counts, chance=chance)
@@ -229,15 +229,9 @@ class _Judge:
         return "; ".join([words, *problems])
 
 
-def _measured(run: Run) -> stats.Records:
-    """The requests that were due in the window."""
-    due = run.records["due_s"]
-    return run.records[(due >= 0) & (due < run.duration_s)]
-
-
 def _missed(run: Run, objective_ms: float, *, since: str) -> npt.NDArray[np.bool_]:
     """Which of the requests due in the window took longer than the objective, or failed."""
-    measured = _measured(run)
+    measured = run.measured("due_s")
     late = (measured["done_s"] - measured[since]) * 1e3 > objective_ms
     missed: npt.NDArray[np.bool_] = late | (measured["code"] != 0)
     return missed

@@ -3,6 +3,6 @@
 `photo` reads the samples and photographs of your own; `labels` has the 1,000 names.
 """
 
-from helpers.photos.photo import FOLDER, MAX_PIXELS, Album, Photo, load, read, samples
+from helpers.photos.photo import FOLDER, Photo, load, read, samples
 
-__all__ = ["FOLDER", "MAX_PIXELS", "Album", "Photo", "load", "read", "samples"]
+__all__ = ["FOLDER", "Photo", "load", "read", "samples"]

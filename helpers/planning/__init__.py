@@ -1,23 +1,5 @@
 """How many machines a load needs, and what a million answers cost, from what was measured."""
 
-from helpers.planning.capacity import (
-    PRICES,
-    Cost,
-    Fleet,
-    MachineType,
-    Prices,
-    costs,
-    fleet,
-    usd_per_million,
-)
+from helpers.planning.capacity import Prices, costs, fleet
 
-__all__ = [
-    "PRICES",
-    "Cost",
-    "Fleet",
-    "MachineType",
-    "Prices",
-    "costs",
-    "fleet",
-    "usd_per_million",
-]
+__all__ = ["Prices", "costs", "fleet"]

@@ -10,20 +10,17 @@ from helpers.stats.confidence import (
     at_most_in_batches,
     enough_for,
     mean,
-    mean_of_batches,
     quantile_ranks,
     rate_between_pauses,
 )
 from helpers.stats.digits import short
 from helpers.stats.histogram import Histogram
-from helpers.stats.models import LittlesLaw, Scalability, fit_scalability, knee, littles_law
-from helpers.stats.records import CODES, RECORD, Records, code_name
+from helpers.stats.models import Scalability, fit_scalability, knee, littles_law
+from helpers.stats.records import CODES, RECORD, Records, code_name, within
 from helpers.stats.summary import (
     QUANTILES,
-    Percentile,
     Summary,
     half_width,
-    percentile,
     pooled,
     summarize,
 )
@@ -34,8 +31,6 @@ __all__ = [
     "RECORD",
     "Histogram",
     "Interval",
-    "LittlesLaw",
-    "Percentile",
     "Ratio",
     "Records",
     "Scalability",
@@ -49,8 +44,6 @@ __all__ = [
     "knee",
     "littles_law",
     "mean",
-    "mean_of_batches",
-    "percentile",
     "pooled",
     "quantile_ranks",
     "rate_between_pauses",
@@ -58,4 +51,5 @@ __all__ = [
     "ratio_of_rounds",
     "short",
     "summarize",
+    "within",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from helpers.errors import NoRequestsError
 from helpers.stats.digits import short
-from helpers.stats.records import Records
+from helpers.stats.records import Records, within
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def littles_law(records: Records, *, duration_s: float) -> LittlesLaw:
     Raises:
         NoRequestsError: no request ended in the window.
     """
-    left = records[(records["done_s"] >= 0) & (records["done_s"] < duration_s)]
+    left = within(records, "done_s", duration_s)
     if not len(left):
         raise NoRequestsError(
             "Little's law can't be checked",

@@ -44,6 +44,11 @@ CODES = (
 )
 
 
+def within(records: Records, moment: str, duration_s: float) -> Records:
+    """The requests of which a moment (`due_s`, `sent_s`, `done_s`) lies in the measured window."""
+    return records[(records[moment] >= 0) & (records[moment] < duration_s)]
+
+
 def code_name(code: int) -> str:
     """The name of a gRPC status."""
     return CODES[code] if 0 <= code < len(CODES) else f"CODE_{code}"

@@ -14,7 +14,7 @@ from helpers.errors import LoadError, NoRequestsError
 from helpers.stats.confidence import Interval, enough_for, mean, mean_of_batches, quantile_ranks
 from helpers.stats.digits import short
 from helpers.stats.histogram import Histogram, nearest_rank
-from helpers.stats.records import Records, code_name
+from helpers.stats.records import Records, code_name, within
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 
@@ -201,8 +201,8 @@ def summarize(
         raise LoadError(
             f"A run of {duration_s} s can't be summarized", next_step="Measure for a while."
         )
-    done = _within(records, "done_s", duration_s)
-    counted = done if latency_of == "done" else _within(records, "due_s", duration_s)
+    done = within(records, "done_s", duration_s)
+    counted = done if latency_of == "done" else within(records, "due_s", duration_s)
     if not len(counted) and not len(done):
         raise NoRequestsError(
             f"No request ended within the {duration_s:g} s that were measured",
@@ -237,7 +237,7 @@ def half_width(records: Records, figure: str, *, duration_s: float) -> float | N
     Returns:
         The longer of the interval's two arms over the figure; None if there is no interval yet.
     """
-    answered = _within(records, "done_s", duration_s)
+    answered = within(records, "done_s", duration_s)
     answered = answered[answered["code"] == 0]
     if figure == "throughput":
         value = len(answered) / duration_s
@@ -305,7 +305,3 @@ def _added(intervals: Sequence[Interval], values: Sequence[float]) -> Interval:
     down = math.hypot(*(v - (i.low or 0.0) for i, v in pairs))
     up = math.hypot(*((i.high or 0.0) - v for i, v in pairs))
     return Interval(sum(values) - down, sum(values) + up)
-
-
-def _within(records: Records, field: str, duration_s: float) -> Records:
-    return records[(records[field] >= 0) & (records[field] < duration_s)]

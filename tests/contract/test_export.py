@@ -6,13 +6,11 @@ Most of it is shown on the light network; what is about Inception-v3 itself has 
 from __future__ import annotations
 
 import functools
-import http.server
 import io
 import os
 import subprocess
 import sys
 import textwrap
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from small_servers import Quiet, served
 
 from helpers import photos, settings
 from helpers.errors import ExportError, WeightsError
@@ -364,20 +363,8 @@ def test_the_newest_version_is_found(light: Export, tmp_path: Path) -> None:
 def web(tmp_path: Path) -> Iterator[str]:
     """A web server on loopback that serves a folder; its address."""
     (tmp_path / "weights.h5").write_bytes(b"weights")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    handler = functools.partial(Quiet, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(functools.partial(Quiet, directory=str(tmp_path))) as address:
+        yield f"http://{address}"
 
 
 @pytest.fixture

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from concurrent import futures
-from contextlib import contextmanager
 
 import grpc
 import pytest
@@ -24,6 +21,7 @@ from frame_server import (
     Peer,
     whole,
 )  # fmt: skip
+from small_servers import predicting
 
 from helpers import load
 from helpers.client import protos
@@ -322,35 +320,15 @@ def test_an_answer_before_the_whole_request_leaves_no_stream_open() -> None:
     assert server.seen.resets >= 200 - 4
 
 
-@contextmanager
-def grpcio_server(**options: int) -> Iterator[str]:
-    """A server of gRPC's core that answers after 20 ms."""
-
-    def predict(_: bytes, __: grpc.ServicerContext) -> bytes:
-        time.sleep(0.02)
-        return b"answer"
-
-    handler = grpc.method_handlers_generic_handler(
-        "tensorflow.serving.PredictionService",
-        {"Predict": grpc.unary_unary_rpc_method_handler(predict)},
-    )
-    server = grpc.server(
-        futures.ThreadPoolExecutor(32),
-        options=[(f"grpc.{name}", value) for name, value in options.items()],
-    )
-    server.add_generic_rpc_handlers((handler,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
+def after_20_ms(_: bytes, __: grpc.ServicerContext) -> bytes:
+    time.sleep(0.02)
+    return b"answer"
 
 
 @pytest.mark.slow
 def test_a_grpc_server_that_renews_its_connections_loses_nothing() -> None:
     options = {"max_connection_age_ms": 500, "max_connection_age_grace_ms": 5000}
-    with grpcio_server(**options) as address:
+    with predicting(after_20_ms, threads=32, **options) as address:
         opened = load.open_loop(address, PHOTO, rate_per_s=100, duration_s=3)
         pushed = load.closed_loop(address, PHOTO, concurrency=16, duration_s=3)
     assert [dict(run.summary().failures) for run in (opened, pushed)] == [{}, {}]
@@ -358,7 +336,7 @@ def test_a_grpc_server_that_renews_its_connections_loses_nothing() -> None:
 
 @pytest.mark.slow
 def test_a_grpc_server_that_takes_four_at_a_time_is_measured_honestly() -> None:
-    with grpcio_server(max_concurrent_streams=4) as address:
+    with predicting(after_20_ms, threads=32, max_concurrent_streams=4) as address:
         run = load.closed_loop(address, PHOTO, concurrency=32, duration_s=2)
     summary = run.summary()
     assert dict(summary.failures) == {}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from concurrent import futures
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import grpc
 import pytest
+from small_servers import predicting
 
 from helpers import load, settings
 from helpers.client import protos
@@ -32,23 +31,8 @@ class Replica:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "larger than maximum batch size")
         return b"answer"
 
-    @contextmanager
-    def running(self) -> Iterator[str]:
-        handler = grpc.unary_unary_rpc_method_handler(self.predict)
-        server = grpc.server(futures.ThreadPoolExecutor(4))
-        server.add_generic_rpc_handlers(
-            (
-                grpc.method_handlers_generic_handler(
-                    "tensorflow.serving.PredictionService", {"Predict": handler}
-                ),
-            )
-        )
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        try:
-            yield f"127.0.0.1:{port}"
-        finally:
-            server.stop(None).wait()
+    def running(self) -> AbstractContextManager[str]:
+        return predicting(self.predict, threads=4)
 
 
 PHOTOS = [b"\xff\xd8one", b"\xff\xd8two"]

@@ -24,7 +24,8 @@ import pytest
 import yaml
 
 from helpers import settings
-from helpers.clusters import Pod, connect, metrics
+from helpers.client import pages
+from helpers.clusters import Pod, connect
 from helpers.clusters.local import LocalCluster, supervisor
 from helpers.clusters.local.supervisor_client import RUN
 from helpers.errors import ClusterError, ManifestError, NotReadyError, SetupError
@@ -228,7 +229,7 @@ def test_an_unusable_metrics_page_is_said(cluster: LocalCluster, tmp_path: Path)
     os.kill(pod.pid or 0, signal.SIGSTOP)
     os.kill(pod.pid or 0, signal.SIGKILL)
     with pytest.raises(ClusterError, match="gives no metrics"):
-        metrics.requests(pod, "/monitoring/prometheus/metrics")
+        pages.read(pod.rest_address, "/monitoring/prometheus/metrics", whose=pod.name)
 
 
 def test_a_replica_that_exits_ends_the_wait_at_once(cluster: LocalCluster, tmp_path: Path) -> None:

@@ -3,11 +3,10 @@
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from small_servers import Quiet, served
 
 from helpers import proxies, settings
 from helpers.client import Classifier, addresses
@@ -20,27 +19,22 @@ VARIABLES = ("http_proxy", "https_proxy", "grpc_proxy", "no_proxy", "no_grpc_pro
 Patch = pytest.MonkeyPatch
 
 
-class Page(BaseHTTPRequestHandler):
+class Page(Quiet):
     """Answers everybody; as a proxy it refuses to open a connection."""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b"a page")
 
-    def do_CONNECT(self) -> None:
+    def do_CONNECT(self) -> None:  # noqa: N802
         self.send_error(403)
-
-    def log_message(self, *_: object) -> None:
-        """Nothing: the tests' output is for what fails."""
 
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served(Page) as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)

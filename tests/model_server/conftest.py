@@ -72,3 +72,14 @@ def photo() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (32, 24), (200, 100, 50)).save(file, "JPEG")
     return file.getvalue()
+
+
+@pytest.fixture
+def listed(models: Path, tmp_path: Path) -> Iterator[tuple[Server, Path]]:
+    """A server over a file that it reads every second, and the file."""
+    file = config_file(tmp_path / "models.config", {"half": models / "half"})
+    with serving(
+        tmp_path / "log", f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1",
+        "--max_num_load_retries=0", "--enable_grpc_healthcheck_service",
+    ) as running:  # fmt: skip
+        yield running, file

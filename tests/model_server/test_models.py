@@ -151,17 +151,6 @@ def test_requests_in_flight_are_answered_by_the_version_that_goes(
         until(lambda: running.states("slow").get(1) == "END")
 
 
-@pytest.fixture
-def listed(models: Path, tmp_path: Path) -> Iterator[tuple[Server, Path]]:
-    """A server over a file that it reads every second, and the file."""
-    file = config_file(tmp_path / "models.config", {"half": models / "half"})
-    with serving(
-        tmp_path / "log", f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1",
-        "--max_num_load_retries=0", "--enable_grpc_healthcheck_service",
-    ) as running:  # fmt: skip
-        yield running, file
-
-
 def test_the_models_follow_their_file(
     listed: tuple[Server, Path], models: Path, photo: bytes
 ) -> None:

@@ -132,17 +132,6 @@ def test_a_broken_version_that_goes_again_takes_no_answer_with_it(
     assert (failed, looks) == ([], 1)
 
 
-@pytest.fixture
-def polled(models: Path, tmp_path: Path) -> Iterator[tuple[Server, Path]]:
-    """A server over a file that it reads every second, and the file."""
-    file = config_file(tmp_path / "models.config", {"half": models / "half"})
-    with serving(
-        tmp_path / "log", f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1",
-        "--max_num_load_retries=0", "--enable_grpc_healthcheck_service",
-    ) as running:  # fmt: skip
-        yield running, file
-
-
 def listen(watching: Any, said: queue.SimpleQueue[int]) -> None:
     """Note each status that a Watch reports, until it is cancelled."""
     with contextlib.suppress(grpc.RpcError):
@@ -156,9 +145,9 @@ def health(server: Server) -> int:
 
 
 def test_a_typo_in_a_polled_file_is_corrected_by_the_next_look_and_leaves_the_rest_ready(
-    polled: tuple[Server, Path], models: Path
+    listed: tuple[Server, Path], models: Path
 ) -> None:
-    server, file = polled
+    server, file = listed
     watching = health_pb2_grpc.HealthStub(server.channel).Watch(
         health_pb2.HealthCheckRequest(), timeout=300
     )
@@ -192,9 +181,9 @@ def test_a_typo_at_the_start_is_corrected_by_the_next_look(models: Path, tmp_pat
 
 
 def test_readiness_goes_when_a_typo_takes_the_only_model(
-    polled: tuple[Server, Path], models: Path
+    listed: tuple[Server, Path], models: Path
 ) -> None:
-    server, file = polled
+    server, file = listed
     config_file(file, {"hlaf": models / "hlaf"})
     until(lambda: health(server) == health_pb2.HealthCheckResponse.NOT_SERVING)
     config_file(file, {"half": models / "half"})
@@ -202,9 +191,9 @@ def test_readiness_goes_when_a_typo_takes_the_only_model(
 
 
 def test_a_reload_that_waits_for_a_base_path_gives_way_to_the_next_one(
-    polled: tuple[Server, Path], models: Path
+    listed: tuple[Server, Path], models: Path
 ) -> None:
-    server, _ = polled
+    server, _ = listed
     sent = model_management_pb2.ReloadConfigRequest()
     text = 'config {{ name: "{0}" base_path: "{1}" model_platform: "tensorflow" }}'
     text_format.Parse(

@@ -46,6 +46,7 @@ def test_what_a_server_may_write_is_read(
 
 
 @given(st.binary(max_size=2000))
+@example(bytes(range(256)))
 def test_a_huffman_code_is_read_as_it_was_written(text: bytes) -> None:
     assert hpack.decode(without_a_table().encode([(b"key", text)], huffman=True)) == {b"key": text}
 
@@ -56,6 +57,10 @@ blocks = st.lists(st.one_of(telling, st.integers(0, 255)), min_size=1, max_size=
 
 
 @given(blocks)
+@example(b"\xbe")  # an entry of a table that we don't keep
+@example(b"\x80")  # an entry of no number
+@example(b"\x00\x05ab")  # cut off
+@example(b"\x7f")
 @example(b"\x21")  # a table of one byte, where we keep none
 @example(b"\x88\x20")  # a new size in the middle of a block
 @example(b"\x00\x01x\x84\xff\xff\xff\xff")  # Huffman's mark of the end

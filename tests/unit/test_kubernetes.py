@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import os
 import socket
-import ssl
-import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace as Answer
 from typing import Any
@@ -19,6 +17,7 @@ import urllib3
 import yaml
 from kubernetes import client
 from kubernetes.config.kube_config import KubeConfigMerger
+from small_servers import served
 
 from helpers import settings
 from helpers.clusters import connect
@@ -387,22 +386,15 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pair = certificates.Authority("ours").sign("server")
     folder = tmp_path_factory.mktemp("pair")
     (folder / "both.pem").write_bytes(pair.key + pair.certificate)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "both.pem")
-    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"https://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served(BaseHTTPRequestHandler, folder / "both.pem") as address:
+        yield f"https://{address}"
 
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[str]:
     """A server that answers everything with a page that says 501."""
-    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served(BaseHTTPRequestHandler) as address:
+        yield address
 
 
 NOT_PEM = base64.b64encode(b"no certificate").decode()

@@ -67,7 +67,7 @@ def test_no_address(address: str) -> None:
 
 def test_a_name_that_nobody_has() -> None:
     with pytest.raises(ServerUnavailableError, match=r"nowhere\.invalid"):
-        addresses.resolve("nowhere.invalid:8500")
+        addresses.resolve_all("nowhere.invalid:8500")
 
 
 def test_a_name_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,9 +76,9 @@ def test_a_name_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", away)
     with pytest.raises(ServerUnavailableError, match=r"no name server answers.*a VPN"):
-        addresses.resolve("models.example:8500")
+        addresses.resolve_all("models.example:8500")
 
 
 def test_a_name_that_none_can_be() -> None:
     with pytest.raises(ServerUnavailableError, match="can't be the name of a host"):
-        addresses.resolve(f"{'a' * 70}.example:8500")
+        addresses.resolve_all(f"{'a' * 70}.example:8500")

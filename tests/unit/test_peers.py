@@ -2,20 +2,20 @@
 
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_servers import Quiet, served
 
 from benchmarks.peers import environments, http_load, servers, table
 from benchmarks.peers.generator import whole
 from benchmarks.peers.rounds import NAMES, Turns, differences
 from helpers import settings
+from helpers.client import addresses
 from helpers.errors import ServerUnavailableError
 from helpers.load.results import Figure, Result
 from helpers.stats import Records
@@ -27,10 +27,10 @@ SERVICE_S = 0.05
 def web_server(*, status: int = 200, chunked: bool = False) -> Iterator[tuple[str, int]]:
     """A server that takes SERVICE_S for each request, however many there are."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self) -> None:
+        def do_POST(self) -> None:  # noqa: N802
             self.rfile.read(int(self.headers["Content-Length"]))
             time.sleep(SERVICE_S)
             self.send_response(status)
@@ -41,18 +41,8 @@ def web_server(*, status: int = 200, chunked: bool = False) -> Iterator[tuple[st
             self.end_headers()
             self.wfile.write(b"2\r\n{}\r\n0\r\n\r\n" if chunked else b"{}")
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield ("127.0.0.1", server.server_address[1])
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with served(Handler) as address:
+        yield addresses.split(address)
 
 
 def load(address: tuple[str, int], **options: Any) -> Any:

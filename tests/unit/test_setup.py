@@ -2,17 +2,15 @@
 
 import os
 import shutil
-import ssl
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
 from functools import partial
-from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from small_servers import Quiet, served
 
 from helpers import settings
 from helpers.faults import certificates
@@ -175,24 +173,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> certificates.Authorit
     return certificates.Authority("company")
 
 
-def served(root: Path, pair: Path | None = None) -> Iterator[str]:
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root))) as server:
-        if pair is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(pair)
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http{'' if pair is None else 's'}://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 @pytest.fixture(scope="module")
 def http(index: Path) -> Iterator[str]:
-    yield from served(index)
+    with served(partial(Quiet, directory=str(index))) as address:
+        yield f"http://{address}"
 
 
 @pytest.fixture(scope="module")
@@ -201,9 +185,11 @@ def https(
 ) -> Iterator[str]:
     pair, both = authority.sign("server"), tmp_path_factory.mktemp("pair") / "both.pem"
     both.write_bytes(pair.key + pair.certificate)
-    yield from served(index, both)
+    with served(partial(Quiet, directory=str(index)), both) as address:
+        yield f"https://{address}"
 
 
+INSTALL = (sys.executable, "setup/uv.py", "pip", "install", "--no-cache", "--target")
 WAYS = {
     "PIP_INDEX_URL": {"PIP_INDEX_URL": "{http}/simple"},
     "PIP_EXTRA_INDEX_URL": {
@@ -237,17 +223,8 @@ def test_uv_installs_from_where_pip_does(
         for name, value in os.environ.items()
         if not name.startswith(("PIP_", "UV_", "SSL_", "REQUESTS_", "CURL_"))
     }
-    command = [
-        sys.executable,
-        "setup/uv.py",
-        "pip",
-        "install",
-        "--no-cache",
-        "--target",
-        str(tmp_path),
-    ]
     done = subprocess.run(
-        [*command, "only-on-the-mirror==1.0"],
+        [*INSTALL, str(tmp_path), "only-on-the-mirror==1.0"],
         cwd=settings.ROOT, env=bare | {"PIP_CONFIG_FILE": os.devnull} | pips,
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
@@ -256,19 +233,10 @@ def test_uv_installs_from_where_pip_does(
 
 
 def test_what_uv_was_told_itself_stays(index: Path, http: str, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "setup/uv.py",
-        "pip",
-        "install",
-        "--no-cache",
-        "--target",
-        str(tmp_path),
-    ]
+    command = [*INSTALL, str(tmp_path), "only-on-the-mirror"]
     wrong = {"PIP_INDEX_URL": f"{http}/empty", "UV_DEFAULT_INDEX": f"{http}/simple"}
-    subprocess.run(
-        [*command, "only-on-the-mirror"], cwd=settings.ROOT, env=os.environ | wrong, check=True
-    )
+    subprocess.run(command, cwd=settings.ROOT, env=os.environ | wrong, check=True)
+    assert (tmp_path / "only_on_the_mirror.py").exists()
 
 
 def recipe(*words: str, **environment: str) -> str:

@@ -140,6 +140,21 @@ def entry(number: str, file: str, status: str, **more: Any) -> dict[str, Any]:
     } | more
 
 
+def of_a_run(**more: Any) -> dict[str, Any]:
+    """What results.json holds."""
+    return {
+        "finished": "2026-11-22T12:05:00+00:00",
+        "machine": {
+            "system": "Linux",
+            "architecture": "x86_64",
+            "processor_class": "avx2",
+            "cores": 2,
+            "memory_gib": 24.0,
+        },
+        "versions": {"python": "3.11.7"},
+    } | more
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site of a run: one notebook failed, one is fine, one was skipped, one was not chosen."""
@@ -162,19 +177,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = {"cell": 1, "step": "1. Step", "source": "1 / 0"}
     failure = place | {"kind": "ZeroDivisionError", "message": "division <by> zero"}
     values = {"planks": 23851784, "weights": "random"}
-    results = {
-        "finished": "2026-11-22T12:05:00+00:00",
-        "ok": False,
-        "seconds": 161.0,
-        "machine": {
-            "system": "Linux",
-            "architecture": "x86_64",
-            "processor_class": "avx2",
-            "cores": 2,
-            "memory_gib": 24.0,
-        },
-        "versions": {"python": "3.11.7"},
-        "notebooks": [
+    results = of_a_run(
+        ok=False,
+        seconds=161.0,
+        notebooks=[
             entry("00", "00_first.ipynb", "failed", error=failure),
             entry(
                 "01", "01_second.ipynb", "ok", published=values, labels={"planks": "planks in all"}
@@ -183,7 +189,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "02", "02_third.ipynb", "skipped", error={"message": "needs notebook 00"}, seconds=0
             ),
         ],
-    }
+    )
     (output / "results.json").write_text(json.dumps(results))
     site.build(output, results=results, lessons=lessons.find(notebooks))
     return output
@@ -291,20 +297,7 @@ def test_a_stand_ins_labels_are_told_as_its_own(tmp_path: Path) -> None:
         nbformat.write(new_notebook(cells=[new_markdown_cell("# Serve")]), name)
     values = {"weights": "random", "labels_by": "EfficientNet-Lite2"}
     notebooks = [entry("00", path.name, "ok", published=values)]
-    results = {
-        "finished": "2026-11-22T12:05:00+00:00",
-        "ok": True,
-        "seconds": 1.0,
-        "machine": {
-            "system": "Linux",
-            "architecture": "x86_64",
-            "processor_class": "avx2",
-            "cores": 2,
-            "memory_gib": 24.0,
-        },
-        "versions": {"python": "3.11.7"},
-        "notebooks": notebooks,
-    }
+    results = of_a_run(ok=True, seconds=1.0, notebooks=notebooks)
     site.build(tmp_path, results=results, lessons=lessons.find(tmp_path))
     told = text(
         BeautifulSoup((tmp_path / "00_first.html").read_text(), "html.parser").select_one(".banner")

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from helpers import settings
+from helpers.client import pages
 from helpers.closing import Closing, Scratch
 from helpers.clusters import arguments, diagnosis, manifest, metrics
 from helpers.clusters.interface import BASE, Pod, Pods, Start
@@ -226,7 +227,11 @@ class LocalCluster(Closing):
             ClusterError: a replica gives no metrics.
         """
         path = metrics.path(arguments.value(self._flags, "monitoring_config_file"))
-        return {pod.name: metrics.requests(pod, path) for pod in self.pods() if pod.ready}
+        return {
+            pod.name: metrics.count(pages.read(pod.rest_address, path, whose=pod.name))
+            for pod in self.pods()
+            if pod.ready
+        }
 
     def logs(self, pod: str | Pod) -> str:
         """What a replica has written so far; also of one that is gone.

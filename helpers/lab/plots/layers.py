@@ -13,17 +13,16 @@ if TYPE_CHECKING:
     from helpers.container import Image
 
 
-def layers(image: Image, *, least_mb: float = 1.0) -> Picture:
+def layers(image: Image) -> Picture:
     """The layers of an image from the base up, the last one in another colour.
 
     The title has the date, so that a picture that was recorded is seen to be one.
 
     Args:
-        image: of `container.inspect`.
-        least_mb: smaller layers are left out, the last one excepted.
+        image: of `container.inspect`. Layers below 1 MB are left out, the last one excepted.
     """
     last = image.layers[-1]
-    drawn = [layer for layer in image.layers if layer is last or layer.size_bytes >= 1e6 * least_mb]
+    drawn = [layer for layer in image.layers if layer is last or layer.size_bytes >= 1e6]
     figure, (axis,) = axes_of(1, 1, size=(9, 0.5 * len(drawn) + 0.9))
     sizes = [layer.size_bytes / 1e6 for layer in drawn]
     names = [shorten(layer.made_by, 48, placeholder="…") for layer in drawn]

@@ -9,8 +9,8 @@ from helpers.lab.plots.picture import Picture, picture
 from helpers.lab.plots.style import BLUE, GREY, ORANGE, SHADE, axes_of
 
 _ALT = (
-    "The path of a request: client, load balancer, Service, then one of the pods on two nodes. In a "
-    "pod the server collects requests into a batch, which the model computes. Who watches what: "
+    "The path of a request: client, load balancer, Service, then one of the pods on two nodes. In "
+    "a pod the server collects requests into a batch, which the model computes. Who watches what: "
     "the Deployment keeps the number of pods, the scheduler gives each a node, the kubelet of a "
     "node probes its pods, and the autoscaler reads their load and changes the number."
 )

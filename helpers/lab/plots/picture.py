@@ -33,9 +33,10 @@ class Picture:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         data = base64.b64encode(self.content).decode()
+        kind = "plot" if self.kind == "png" else "photographs"
         html = (
             f'<img alt="{escape(self.alt)}" width="{self.width}" '
-            f'class="{"plot" if self.kind == "png" else "photographs"}" src="data:image/{self.kind};base64,{data}">'
+            f'class="{kind}" src="data:image/{self.kind};base64,{data}">'
         )
         return {"text/html": html, "text/plain": self.alt}
 

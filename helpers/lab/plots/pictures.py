@@ -17,6 +17,8 @@ from helpers.photos import Photo
 if TYPE_CHECKING:
     from helpers.client import Prediction
 
+_COLUMNS = 4  # of a contact sheet
+
 
 def prediction(
     photo: Photo, answer: Prediction, *, network: str = "the network", caveat: str = ""
@@ -47,10 +49,10 @@ def prediction(
     return picture(figure, alt=alt, photographs=True)
 
 
-def contact_sheet(photos: Sequence[Photo], *, columns: int = 4) -> Picture:
+def contact_sheet(photos: Sequence[Photo]) -> Picture:
     """All photos, small, each with its title."""
-    rows = -(-len(photos) // columns)
-    figure, axes = axes_of(rows, columns, size=(9, 2.1 * rows))
+    rows = -(-len(photos) // _COLUMNS)
+    figure, axes = axes_of(rows, _COLUMNS, size=(9, 2.1 * rows))
     for axis in np.ravel(axes):
         axis.axis("off")
     for axis, photo in zip(np.ravel(axes), photos, strict=False):

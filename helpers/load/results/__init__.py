@@ -6,7 +6,7 @@ results.compare(results.read(before), results.read(path))
 
 from helpers.load.results.comparison import Difference, compare
 from helpers.load.results.files import keep, read, write
-from helpers.load.results.goals import Verdict, verdict
+from helpers.load.results.goals import verdict
 from helpers.load.results.record import Figure, RecordedRun, Result
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "Figure",
     "RecordedRun",
     "Result",
-    "Verdict",
     "compare",
     "keep",
     "read",
