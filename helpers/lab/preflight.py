@@ -281,7 +281,8 @@ def container_engine() -> Found:
     try:
         version = engine.version()
     except SetupError as error:
-        return Found(MISSING, f"{error.what}: {error.cause}".rstrip(": "), error.next_step)
+        found = f"{error.what}: {error.cause}".rstrip(": ")
+        return Found(MISSING, found, f"Nothing: local needs none. For 03: {error.next_step}")
     return Found(OK, f"docker {version}")
 
 
