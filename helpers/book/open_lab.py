@@ -86,6 +86,8 @@ def command(options: list[str], *, lab: Path = settings.LAB) -> list[str]:
         f"--LabApp.workspaces_dir={lab / '.workspaces'}",
         f"--LabApp.app_settings_dir={_SETTINGS}",  # no pop-up about news; Markdown shown as a page
         "--LanguageServerManager.autodetect=False",  # or it lists twenty that aren't installed
+        # In a container there is nobody else. It listens on loopback only, and asks for its token.
+        *(["--allow-root"] if os.getuid() == 0 else []),
         *options,
     ]  # fmt: skip
 

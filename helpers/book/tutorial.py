@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,10 +24,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from helpers import machine, settings
+from helpers import clusters, machine, settings
 from helpers.book import command, lessons, runner, site
 from helpers.book.lessons import Lesson
 from helpers.book.runner import Outcome
+from helpers.errors import NotebookError
+from helpers.export.catalog import NETWORKS
 from helpers.lab.publishing import Published
 
 SCHEMA = "inception-tutorial-results/1"
@@ -192,6 +194,7 @@ def run(environ: Mapping[str, str], *, folder: Path, output: Path, console: Cons
     found = lessons.find(folder)
     chosen = lessons.choose(found, environ.get("NOTEBOOKS", ""))
     overrides = {lesson.number: lessons.from_environment(lesson, environ) for lesson in chosen}
+    _check(overrides.values())
     said = {f"{k}={v}" for values in overrides.values() for k, v in values.items()}
     console.print(
         f"Running {len(chosen)} of {len(found)} notebooks"
@@ -221,6 +224,18 @@ def run(environ: Mapping[str, str], *, folder: Path, output: Path, console: Cons
     if outcomes[-1].status == "interrupted":
         return 130
     return 0 if ok else 1
+
+
+def _check(overrides: Iterable[Mapping[str, Any]]) -> None:
+    """Whether the targets and networks exist: a run of minutes shouldn't find that out later."""
+    known = {"TARGET": (*clusters.TARGETS, "gke"), "NETWORK": tuple(NETWORKS)}
+    for name, value in {item for values in overrides for item in values.items()}:
+        if value not in known.get(name, (value,)):
+            raise NotebookError(
+                f"{name}={value} isn't known",
+                cause=f"there are {', '.join(known[name])}",
+                next_step=f"Correct {name}, or leave it out.",
+            )
 
 
 def strip(paths: Sequence[Path], *, console: Console) -> int:

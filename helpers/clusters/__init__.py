@@ -70,8 +70,13 @@ def connect(
         return KubernetesCluster(
             models, context=context, namespace=namespace, overlay=overlay, **options
         )
-    raise SetupError(
-        f"there is no target {target!r}",
+    raise no_target(target)
+
+
+def no_target(name: str) -> SetupError:
+    """The error for a target that there isn't."""
+    return SetupError(
+        f"there is no target {name!r}",
         cause="there are " + ", ".join(f"{name!r} ({what})" for name, what in TARGETS.items()),
-        next_step="Use connect('local').",
+        next_step="Correct the name; 'local' needs nothing.",
     )

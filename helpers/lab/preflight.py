@@ -26,6 +26,7 @@ import psutil
 import yaml
 
 from helpers import settings
+from helpers.clusters import TARGETS, no_target
 from helpers.container import engine
 from helpers.errors import SetupError
 from helpers.export import weights
@@ -36,7 +37,6 @@ from helpers.machine.processor import processor_class
 OK, MISSING, WARNING = "OK", "missing", "warning"
 # Dark on light in either theme, since no colour stands out enough from both grounds.
 _FINE, _NOT_FINE = "color: #0a5c3b; background: #e2f4ea", "color: #7a4100; background: #fbeed9"
-TARGETS = ("local", "kubernetes")
 LIMIT_S = 2.0  # for one check
 
 
@@ -95,7 +95,13 @@ def _check(
 
 
 def run(*, target: str = "local") -> tuple[Check, ...]:
-    """All checks, those first that block the target; one that is late is left behind."""
+    """All checks, those first that block the target; one that is late is left behind.
+
+    Raises:
+        SetupError: there is no such target.
+    """
+    if target not in TARGETS:
+        raise no_target(target)
     answers: dict[str, Found] = {}
 
     def answer(task: _Task) -> None:
@@ -172,7 +178,7 @@ def _output(*command: str) -> str | None:
     return answer.stdout.strip()
 
 
-@_check("Python", needed_for="everything", needed_by=TARGETS)
+@_check("Python", needed_for="everything", needed_by=tuple(TARGETS))
 def python() -> Found:
     """The interpreter's version, and whether it is one of an environment of its own."""
     found = f"{platform.python_version()} in {sys.prefix}"
@@ -181,7 +187,7 @@ def python() -> Found:
     return Found(OK if fine else MISSING, found, to_do)
 
 
-@_check("Packages", needed_for="everything", needed_by=TARGETS)
+@_check("Packages", needed_for="everything", needed_by=tuple(TARGETS))
 def packages() -> Found:
     """The direct dependencies of pyproject.toml against what is installed."""
     text = (settings.ROOT / "pyproject.toml").read_text(encoding="utf-8")

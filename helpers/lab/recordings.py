@@ -29,7 +29,10 @@ SCHEMA = "inception-tutorial-recording/1"
 _FIRST_LINE = re.compile(r"%%(?P<need>cluster|engine)\b[ \t]*(?P<feature>\w*)[ \t]*")
 _MARK = "_helpers_lab_recordings"  # in a kernel that knows the two words already
 _NAMES = {"cluster": "a Kubernetes cluster", "engine": "a container engine"}
-_HOW = {"cluster": "`make cluster-up`, then `TARGET=kubernetes`", "engine": "start Docker"}
+_HOW = {
+    "cluster": '`make cluster-up` and `make cluster-images`, then `TARGET = "kubernetes"`',
+    "engine": "start Docker",
+}
 
 
 def need(source: str) -> tuple[str, str] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.errors import SetupError
 from helpers.lab import preflight
 from helpers.lab.preflight import MISSING, OK, WARNING, Check
 
@@ -54,6 +55,11 @@ def test_nothing_blocks_the_local_target_and_a_cluster_is_what_the_other_lacks(b
     checks = preflight.run()
     blocked = {t: [c.name for c in checks if c.blocks(t)] for t in preflight.TARGETS}
     assert blocked == {"local": [], "kubernetes": ["kubectl", "Kubernetes contexts"]}
+
+
+def test_a_target_that_there_is_not_is_an_error(bare: Path) -> None:
+    with pytest.raises(SetupError, match="no target 'k8s'"):
+        preflight.run(target="k8s")
 
 
 def test_what_blocks_the_target_comes_first(bare: Path) -> None:

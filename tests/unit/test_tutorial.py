@@ -233,6 +233,17 @@ def test_an_unknown_notebook_is_told_with_those_there_are(run: Run) -> None:
     assert "\n  03  Leave the light on" in answer.printed
 
 
+@pytest.mark.parametrize(("name", "value"), [("TARGET", "k8s"), ("NETWORK", "inceptionv3")])
+def test_a_target_or_a_network_that_there_is_not_is_told_before_the_first_notebook(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    write(tmp_path / "notebooks", "00_first.ipynb", "1", parameters=f"{name} = 'local'")
+    result = call(tmp_path, **{name: value})
+    assert result.status == 1
+    assert f"{name}={value} isn't known" in result.printed
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_parameter_of_another_type_is_told(run: Run) -> None:
     answer = call(run.folder, NOTEBOOKS="00", SIZE="wide")
     assert answer.status == 2
