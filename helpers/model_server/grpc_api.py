@@ -166,8 +166,8 @@ def _answer(method: Any, serve: Serve) -> Answer:
         call = Call(name, deadline=deadline)
         failure: StatusError | None = None
         try:
-            response: bytes = (await serve(request_class.FromString(raw), call)).SerializeToString()
-            return response
+            response = await serve(request_class.FromString(raw), call)
+            return response if isinstance(response, bytes) else response.SerializeToString()
         except DecodeError as error:
             failure = StatusError(
                 Code.INTERNAL, f"Failed to parse {request_class.__name__}: {error}"
