@@ -22,7 +22,7 @@ from benchmarks import (
     generator_limits,
     go_tools,
     load_generator,
-    nothing,
+    parts,
     serving,
 )
 from helpers import machine, settings
@@ -87,11 +87,11 @@ BENCHES = (
     Bench("serving-inception_v3", 90, 500, _serving("inception_v3", quick_s=12, long_s=30),
           serving.table),
     Bench(
-        "serving-nothing", 25, 90,
-        lambda long: nothing.measure(
-            concurrency=64, seconds=8 if long else 3, rounds=5 if long else 2
+        "serving-parts", 30, 120,
+        lambda long: parts.measure(
+            concurrency=64, batch=16, seconds=8 if long else 4, rounds=6 if long else 2
         ),
-        nothing.table,
+        parts.table,
     ),
     Bench(
         "fast-form", 90, 240,

@@ -52,7 +52,7 @@ def model_server(
     batch: int,
     batch_timeout_us: int = 0,
     name: str = "benchmark-server",
-    profile: Path | None = None,
+    module: str = "helpers.model_server",
 ) -> Iterator[Server]:
     """A model server with batching, as a process of its own.
 
@@ -61,7 +61,7 @@ def model_server(
         batch: the largest batch that it gathers.
         batch_timeout_us: how long it waits for a batch to fill, in microseconds.
         name: of its log, in build/logs.
-        profile: where the embedded server's main thread leaves its profile when it ends.
+        module: the embedded server's, or one that runs it with clocks.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -88,8 +88,7 @@ def model_server(
             f"--batching_parameters_file={file.name}",
         ]
         if not command[0]:
-            profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
-            command[:1] = [sys.executable, *profiler, "-m", "helpers.model_server"]
+            command[:1] = [sys.executable, "-m", module]
         with subprocess.Popen(command, cwd=settings.ROOT, stdout=log, stderr=log) as process:
             try:
                 with Classifier(f"127.0.0.1:{port}") as classifier:
