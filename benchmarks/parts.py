@@ -36,13 +36,13 @@ _PATIENCE_S = 10.0
 PARTS = {
     "receive": "gRPC: a call comes, is begun and ends",
     "core": "gRPC: the core's threads",
-    "parse": "protobuf: the request is parsed",
-    "arrays": "copy: tensors to arrays",
+    "parse": "protobuf: a request is read, its photos copied",
     "queue": "look up model and signature, put into a batch",
     "take": "batch: a thread is woken up and takes it",
     "merge": "copy: rows into a batch",
     "call": "TensorFlow: the session is called",
-    "answer": "batch: take answers apart, write them",
+    "write": "protobuf: answers are written",
+    "answer": "batch: answers are taken apart and counted",
     "send": "gRPC: an answer is sent",
     "compute": "TensorFlow: its threads",
     "other": "all other threads",
@@ -120,7 +120,14 @@ def _serve() -> int:
     options = flags.parse(sys.argv[1:])
     memory.prepare()
     program._skip_tensorflows_python_api()
-    from helpers.model_server import batching, direct, outcomes, servable, server, tensors
+    from helpers.model_server import (
+        batching,
+        direct,
+        outcomes,
+        servable,
+        server,
+        tensors,
+    )
 
     clocks, factory = Clocks(), message_factory.GetMessageClass
 
@@ -130,12 +137,13 @@ def _serve() -> int:
         return type(message.__name__, (), {"FromString": parse})
 
     message_factory.GetMessageClass = with_clock
-    clocks.around(tensors, "to_array", "arrays")
+    clocks.around(tensors, "to_array", "parse")
     clocks.around(direct._Call, "begin", "queue")
     clocks.around(batching.Scheduler, "_take", "take")
     clocks.around(batching, "_merge", "merge")
     clocks.around(servable.SavedModel, "run", "call")
     clocks.around(outcomes, "settle", "answer")
+    clocks.around(tensors, "serialized", "write")
     clocks.around(direct._Call, "finish", "send")
     file = Path(os.environ[_FILE])
     signal.signal(signal.SIGUSR1, lambda *_: clocks.write(file))
