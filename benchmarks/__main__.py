@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,10 +50,12 @@ class Bench:
     table: Callable[[Result], str]
 
 
-def _serving(network: str, *, quick_s: float, long_s: float) -> Callable[[bool], Result]:
+def _serving(
+    network: str, *, concurrencies: Sequence[int], quick_s: float, long_s: float
+) -> Callable[[bool], Result]:
     return lambda long: serving.measure(
         network,
-        concurrencies=[64],
+        concurrencies=concurrencies,
         batch=16,
         seconds=long_s if long else quick_s,
         rounds=6 if long else 2,
@@ -83,9 +85,10 @@ BENCHES = (
     ),
     Bench("faults", 45, 45, lambda _: faults.measure(), faults.table),
     Bench("cross-check", 45, 240, _cross_check, cross_check.table),
-    Bench("serving-light", 40, 200, _serving("light", quick_s=4, long_s=10), serving.table),
-    Bench("serving-inception_v3", 90, 500, _serving("inception_v3", quick_s=12, long_s=30),
-          serving.table),
+    Bench("serving-light", 60, 310,
+          _serving("light", concurrencies=[1, 64], quick_s=4, long_s=10), serving.table),
+    Bench("serving-inception_v3", 90, 500,
+          _serving("inception_v3", concurrencies=[64], quick_s=12, long_s=30), serving.table),
     Bench(
         "serving-parts", 30, 120,
         lambda long: parts.measure(
