@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from benchmarks import (
     generator_limits,
     go_tools,
     load_generator,
-    nothing,
+    parts,
     serving,
 )
 from helpers import machine, settings
@@ -50,10 +50,12 @@ class Bench:
     table: Callable[[Result], str]
 
 
-def _serving(network: str, *, quick_s: float, long_s: float) -> Callable[[bool], Result]:
+def _serving(
+    network: str, *, concurrencies: Sequence[int], quick_s: float, long_s: float
+) -> Callable[[bool], Result]:
     return lambda long: serving.measure(
         network,
-        concurrencies=[64],
+        concurrencies=concurrencies,
         batch=16,
         seconds=long_s if long else quick_s,
         rounds=6 if long else 2,
@@ -83,15 +85,16 @@ BENCHES = (
     ),
     Bench("faults", 45, 45, lambda _: faults.measure(), faults.table),
     Bench("cross-check", 45, 240, _cross_check, cross_check.table),
-    Bench("serving-light", 40, 200, _serving("light", quick_s=4, long_s=10), serving.table),
-    Bench("serving-inception_v3", 90, 500, _serving("inception_v3", quick_s=12, long_s=30),
-          serving.table),
+    Bench("serving-light", 60, 310,
+          _serving("light", concurrencies=[1, 64], quick_s=4, long_s=10), serving.table),
+    Bench("serving-inception_v3", 90, 500,
+          _serving("inception_v3", concurrencies=[64], quick_s=12, long_s=30), serving.table),
     Bench(
-        "serving-nothing", 25, 90,
-        lambda long: nothing.measure(
-            concurrency=64, seconds=8 if long else 3, rounds=5 if long else 2
+        "serving-parts", 30, 120,
+        lambda long: parts.measure(
+            concurrency=64, batch=16, seconds=8 if long else 4, rounds=6 if long else 2
         ),
-        nothing.table,
+        parts.table,
     ),
     Bench(
         "fast-form", 90, 240,

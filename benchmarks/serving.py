@@ -28,9 +28,10 @@ from helpers.client import Classifier
 from helpers.load import results
 from helpers.load.results import Figure, Result
 
-GOALS = {"inception_v3": 0.97, "light": 0.85}  # of the images a second in process, many at a time
-ADDED_GOAL_MS = 2.0  # to one request at a time
-GENERATOR_GOAL_US = 150.0  # of CPU a request
+# Of the images a second in process, and of its processor time, many at a time.
+GOALS = {"inception_v3": 0.97, "light": 0.85}
+ADDED_GOAL_MS = {"avx2": 2.5}  # to one request at a time
+_ADDED_ELSEWHERE_MS = 1.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def model_server(
     batch: int,
     batch_timeout_us: int = 0,
     name: str = "benchmark-server",
-    profile: Path | None = None,
+    module: str = "helpers.model_server",
 ) -> Iterator[Server]:
     """A model server with batching, as a process of its own.
 
@@ -62,7 +63,7 @@ def model_server(
         batch: the largest batch that it gathers.
         batch_timeout_us: how long it waits for a batch to fill, in microseconds.
         name: of its log, in build/logs.
-        profile: where the embedded server's main thread leaves its profile when it ends.
+        module: the embedded server's, or one that runs it with clocks.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -89,8 +90,7 @@ def model_server(
             f"--batching_parameters_file={file.name}",
         ]
         if not command[0]:
-            profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
-            command[:1] = [sys.executable, *profiler, "-m", "helpers.model_server"]
+            command[:1] = [sys.executable, "-m", module]
         with subprocess.Popen(command, cwd=settings.ROOT, stdout=log, stderr=log) as process:
             try:
                 with Classifier(f"127.0.0.1:{port}") as classifier:
@@ -214,20 +214,24 @@ def table(result: Result) -> str:
         own = result.figures[f"generator_{concurrency}"]
         goal = f"goal {GOALS[network]} {results.verdict(share, least=GOALS[network])}"
         if added := result.figures.get(f"added_ms_{concurrency}"):
-            reached = results.verdict(added, most=ADDED_GOAL_MS)
-            goal = f"{added.value:.3g} ms added ({added.interval}), goal {ADDED_GOAL_MS} {reached}"
+            most = ADDED_GOAL_MS.get(result.machine["processor_class"], _ADDED_ELSEWHERE_MS)
+            reached = results.verdict(added, most=most)
+            goal = f"{added.value:.3g} ms added ({added.interval}), goal {most} {reached}"
         lines.append(
             f"{network}, {concurrency} at a time: "
             f"{result.figures[f'served_{concurrency}'].value:.4g} images/s served, "
             f"{share.value:.3f} of in process ({share.interval}; {goal}), "
-            f"in processor time {in_cpu.value:.3f} ({in_cpu.interval}), "
             f"p99 {served.percentile(0.99)} of {served.successes}, "
             f"{sum(served.failures.values())} failed"
         )
+        cpu_goal = f"; goal {GOALS[network]} {results.verdict(in_cpu, least=GOALS[network])}"
+        lines.append(
+            f"{network}, {concurrency} at a time: {in_cpu.value:.3f} of in process in processor "
+            f"time ({in_cpu.interval}{'' if added else cpu_goal})"
+        )
         lines.append(
             f"{network}, {concurrency} at a time: generator {own.value:.0f} µs a request "
-            f"({own.interval}; goal {GENERATOR_GOAL_US:.0f} "
-            f"{results.verdict(own, most=GENERATOR_GOAL_US)})"
+            f"({own.interval})"
         )
     return "\n".join(lines)
 

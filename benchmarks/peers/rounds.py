@@ -141,6 +141,8 @@ class Turns:
             start_s=server.start_s,
             memory_mib=server.memory_mib(),
             lines=asked.lines,
+            package=asked.package,
+            server_settings=asked.settings,
             other_labels=others,
             worst_score=worst,
         )

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -47,6 +47,9 @@ class Server:
         headers: of a request.
         environment: the name of its environment and folder; empty for this project's.
         command: what is run in its folder; `python` stands for its environment's.
+        package: whose version is told; empty: this project's TensorFlow.
+        settings: what it is told beside the size of a batch, in words.
+        variables: of the environment of its process.
     """
 
     name: str
@@ -56,6 +59,9 @@ class Server:
     headers: dict[str, str] = field(default_factory=lambda: JPEG)
     environment: str = ""
     command: Sequence[str] = ("python", "server.py")
+    package: str = "tensorflow"
+    settings: str = "takes what waits"
+    variables: dict[str, str] = field(default_factory=dict)
 
     @property
     def lines(self) -> int:
@@ -131,6 +137,7 @@ def running(server: Server, *, version: Path, batch: int, photo: bytes) -> Itera
         batching.flush()
         command, folder = _command(server, version, port, batch, Path(batching.name))
         environment = {**os.environ, "MODEL": str(version), "PORT": str(port), "BATCH": str(batch)}
+        environment |= server.variables
         environment["PYTHONDONTWRITEBYTECODE"] = "1"  # its folder is part of a source tree
         if server.environment == "mlserver":
             environment |= _mlserver_ports(port)
@@ -281,6 +288,14 @@ def _triton_head(size: int) -> bytes:
 
 _TRITON_HEAD = 160
 
+RAY_SERVE = Server(
+    "Ray Serve",
+    path="/classify",
+    environment="ray_serve",
+    package="ray",
+    settings="waits 10 ms; 128 requests at once",
+)
+
 OURS_GRPC, OURS_REST = "ours, gRPC", "ours, REST"
 
 SERVERS = (
@@ -292,7 +307,13 @@ SERVERS = (
         answer=lambda body: _flat(json.loads(body)["predictions"][0]),
         headers=JSON,
     ),
-    Server("LitServe", path="/predict", environment="litserve"),
+    Server(
+        "LitServe",
+        path="/predict",
+        environment="litserve",
+        package="litserve",
+        settings="waits 10 ms",
+    ),
     Server(
         "MLServer",
         path="/v2/models/inception/infer",
@@ -301,6 +322,8 @@ SERVERS = (
         headers=JSON,
         environment="mlserver",
         command=("mlserver", "start", "."),
+        package="mlserver",
+        settings="waits 10 ms",
     ),
     Server(
         "BentoML",
@@ -310,8 +333,17 @@ SERVERS = (
         headers=JSON,
         environment="bentoml",
         command=("bentoml", "serve", "server:Classifier"),
+        package="bentoml",
+        settings="waits as it learns to",
     ),
-    Server("Ray Serve", path="/classify", environment="ray_serve"),
+    RAY_SERVE,
+    # As its documentation has it since 2.56: HAProxy, which comes as a package, is in front.
+    replace(
+        RAY_SERVE,
+        name="Ray Serve, HAProxy",
+        settings="high throughput: HAProxy in front; waits 10 ms",
+        variables={"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"},
+    ),
     Server(
         "Triton",
         path="/v2/models/inception/infer",
@@ -322,5 +354,7 @@ SERVERS = (
             "Inference-Header-Content-Length": str(_TRITON_HEAD),
         },
         environment="triton",
+        package="nvidia-pytriton",
+        settings="waits 10 ms",
     ),
 )

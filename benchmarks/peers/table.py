@@ -67,6 +67,7 @@ def markdown(result: Result) -> str:
                     f"{figures[f'{name}: memory_mib'].value:.0f}",
                     f"{runs[0].settings['lines']}",
                     _same(runs),
+                    _set_up(result, runs[0]),
                 ],
             )
         )
@@ -74,17 +75,17 @@ def markdown(result: Result) -> str:
     for name in (IN_PROCESS, FAST, OPENVINO):
         if name in figures:
             rate, base = figures[name].value, figures[IN_PROCESS].value
-            lines.append(_row([f"*{name}*", f"{rate:.4g}", f"{rate / base:.2f}", *[""] * 7]))
+            lines.append(_row([f"*{name}*", f"{rate:.4g}", f"{rate / base:.2f}", *[""] * 8]))
     for key in figures:
         if key.endswith(", failed"):
-            lines.append(_row([key.removesuffix(", failed"), "doesn't start here", *[""] * 8]))
+            lines.append(_row([key.removesuffix(", failed"), "doesn't start here", *[""] * 9]))
     return "\n".join(
         [
             f"{_about(result)}, {result.taken_at[:10]}, {machine['cores']} cores "
             f"({machine['processor_class']}), {machine['memory_gib']} GiB.",
             "",
             _row(_HEAD),
-            _row(["---", *["---:"] * 8, "---"]),
+            _row(["---", *["---:"] * 8, "---", "---"]),
             *lines,
             "",
             *_problems(result),
@@ -94,7 +95,7 @@ def markdown(result: Result) -> str:
 
 _HEAD = [
     "", "images/s", "of in process", "p50 ms", "p99 ms", "CPU ms a request", "start s",
-    "memory MiB", "lines", "answers",
+    "memory MiB", "lines", "answers", "version and settings",
 ]  # fmt: skip
 
 
@@ -134,6 +135,13 @@ def _turns(result: Result, name: str) -> dict[int, float]:
 def _ratio(rates: Mapping[int, float], base: Mapping[int, float]) -> Figure:
     """The mean of each round's ratio: what a round's machine was like is in both."""
     return Figure(*stats.mean([rates[n] / base[n] for n in sorted(rates.keys() & base.keys())]))
+
+
+def _set_up(result: Result, run: RecordedRun) -> str:
+    """What was measured; results of before say nothing of it."""
+    package = run.settings.get("package", "")
+    known = [result.versions.get(package, ""), run.settings.get("server_settings", "")]
+    return "; ".join(filter(None, [f"{package} {known[0]}".strip(), known[1]]))
 
 
 def _same(runs: Sequence[RecordedRun]) -> str:

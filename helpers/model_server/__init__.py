@@ -7,6 +7,7 @@ messages and metrics. Read it in this order:
     status      an error that becomes a gRPC or an HTTP status
     tensors     TensorProto to numpy and back
     servable    one version of one model, loaded: arrays in, arrays out; tflite: the same for TFLite
+    outcomes    what a request waits for, and which thread goes on with it
     batching    requests of all connections become batches
     loading     from a directory to a model with its queues
     sources     which versions should be served; version: one of them, and its states
@@ -14,7 +15,7 @@ messages and metrics. Read it in this order:
     models      which versions there are, and which are wanted
     warmup      requests recorded with a model, run before it serves
     inference   Predict, Classify, Regress, MultiInference, metadata and status, with examples
-    grpc_api    ... over gRPC
+    grpc_api    ... over gRPC; direct: its calls without a thread or a task each
     rest_api    ... over HTTP. rapidjson reads a body; json_values, json_tensors and json_examples
                 make a request of it, json_answers writes the answer
     profiler    what TensorFlow was doing, for TensorBoard

@@ -10,7 +10,6 @@ Unlike the original, a request that can't be run fails alone: its batch is run a
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import dataclasses
 import itertools
@@ -21,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from helpers.model_server import metrics
+from helpers.model_server import metrics, outcomes
 from helpers.model_server.config import Batching
+from helpers.model_server.outcomes import Awaited
 from helpers.model_server.status import (
     Code,
     StatusError,
@@ -59,7 +59,7 @@ class _Task:
     inputs: Inputs
     rows: int
     deadline: float  # of time.monotonic(); FOREVER: none
-    future: asyncio.Future[Answer]
+    answer: Awaited
     queued: float = dataclasses.field(default_factory=time.monotonic)
 
 
@@ -78,7 +78,7 @@ class Queue:
         self._batches: collections.deque[_Batch] = collections.deque()
 
     async def submit(self, inputs: Inputs, *, deadline: float) -> Answer:
-        """Run these inputs in a batch with others. Call it from the event loop.
+        """Run these inputs in a batch with others, whose thread answers all of them.
 
         Args:
             inputs: graph tensor name to array; dimension 0 is the batch.
@@ -92,20 +92,20 @@ class Queue:
         most = self.parameters.max_batch_size
         if rows > most:
             raise invalid(f"Task size {rows} is larger than maximum batch size {most}")
-        loop = asyncio.get_running_loop()
         with self._scheduler.lock:
             tasks = [
                 _Task(
                     {name: array[start:end] for name, array in inputs.items()}, end - start,
-                    deadline, loop.create_future(),
+                    deadline, outcomes.outcome(),
                 )
                 for start, end in itertools.pairwise(self._cuts(rows))
             ]  # fmt: skip
             self._add(tasks)
             self._scheduler.changed.notify(len(tasks))
         if len(tasks) == 1:
-            return await tasks[0].future
-        parts = await asyncio.gather(*(task.future for task in tasks))
+            answer: Answer = await tasks[0].answer
+            return answer
+        parts: list[Answer] = await outcomes.all_of(task.answer for task in tasks)
         return Answer(
             [np.concatenate(each) for each in zip(*(part.outputs for part in parts), strict=True)],
             parts[0].queue_us,
@@ -164,7 +164,7 @@ class Queue:
             if task.deadline <= started:
                 late = "Run() timeout exceeded while waiting in batching queue"
                 _deliver([task], [StatusError(Code.RESOURCE_EXHAUSTED, late)])
-            elif not task.future.done():  # done: the client went away
+            elif not task.answer.done():  # done: the client went away
                 pad, arrays = self.parameters.pad_variable_length_inputs, task.inputs.values()
                 key = tuple(array.ndim if pad else array.shape[1:] for array in arrays)
                 groups.setdefault(key, []).append(task)
@@ -308,15 +308,4 @@ def _grown(array: Array, shape: Sequence[int]) -> Array:
 
 
 def _deliver(tasks: Sequence[_Task], results: Sequence[Answer | StatusError]) -> None:
-    """Hand results over to the event loop, in one call for the whole batch."""
-
-    def finish() -> None:
-        for task, result in zip(tasks, results, strict=True):
-            if task.future.done():
-                continue  # the client went away
-            if isinstance(result, StatusError):
-                task.future.set_exception(result)
-            else:
-                task.future.set_result(result)
-
-    tasks[0].future.get_loop().call_soon_threadsafe(finish)
+    outcomes.settle(zip((task.answer for task in tasks), results, strict=True))

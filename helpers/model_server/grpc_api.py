@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import grpc
-import grpc.aio
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
+from grpc_health.v1.health import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
     model_management_pb2,
@@ -23,8 +23,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2,
 )
 
-from helpers.model_server import profiler
-from helpers.model_server.batching import FOREVER
+from helpers.model_server import outcomes, profiler
+from helpers.model_server.direct import Answer, Direct
 from helpers.model_server.flags import Flags
 from helpers.model_server.inference import Call, Inference
 from helpers.model_server.metrics import finished
@@ -50,14 +50,17 @@ _NO_LIMITS = {
     "grpc.so_reuseport": 0,  # a second server on this port fails instead of sharing it
 }
 _COUNTED = ("Predict", "Classify", "Regress")  # by the original, in its metrics
+_THREADS = 256  # at most, for health checks and reflection; a thread is made when it is needed
 
-Serve = Callable[[Any, Call], Awaitable[Any]]
+Serve = Callable[[Any, Call], Coroutine[Any, Any, Any]]
 
 
 def build(
     flags: Flags, inference: Inference, reload: Callable[[Any], Awaitable[None]]
-) -> tuple[grpc.aio.Server, HealthServicer]:
+) -> tuple[grpc.Server, HealthServicer]:
     """The gRPC server with its services, and its health. It listens on nothing yet.
+
+    Call it in the event loop, where everything runs but the requests for an inference.
 
     Args:
         reload: replaces the model configuration.
@@ -66,7 +69,12 @@ def build(
         StatusError: `--grpc_channel_arguments` is malformed.
     """
     options = _NO_LIMITS | _channel_arguments(flags.grpc_channel_arguments)
-    server = grpc.aio.server(options=list(options.items()))
+    threads = concurrent.futures.ThreadPoolExecutor(_THREADS, "health")
+    server = grpc.server(threads, options=list(options.items()))
+    loop = asyncio.get_running_loop()
+
+    def in_loop(serve: Serve) -> Serve:
+        return lambda request, call: outcomes.in_loop(loop, serve(request, call))
 
     async def metadata(request: Any, _: Call) -> Any:
         return inference.metadata(request)
@@ -87,16 +95,16 @@ def build(
 
     served: dict[str, Serve] = {
         "Predict": inference.predict, "Classify": inference.classify, "Regress": inference.regress,
-        "MultiInference": inference.multi_inference, "GetModelMetadata": metadata,
-        "GetModelStatus": status, "HandleReloadConfigRequest": handle_reload,
+        "MultiInference": inference.multi_inference, "GetModelMetadata": in_loop(metadata),
+        "GetModelStatus": in_loop(status), "HandleReloadConfigRequest": in_loop(handle_reload),
     }  # fmt: skip
     services = [PREDICTION_SERVICE, MODEL_SERVICE]
     if flags.enable_profiler:
         services.append(profiler.SERVICE)
-        served |= profiler.Profiler().served()
+        served |= {name: in_loop(serve) for name, serve in profiler.Profiler().served().items()}
     for service in services:
         handlers = {
-            method.name: grpc.unary_unary_rpc_method_handler(_handler(method, served[method.name]))
+            method.name: _handler(_answer(method, served[method.name]))
             for method in service.methods
             if method.name in served
         }
@@ -117,11 +125,11 @@ HEALTH_NAMES = (
 )  # fmt: skip
 
 
-async def set_health(servicer: HealthServicer, *, serving: bool) -> None:
+def set_health(servicer: HealthServicer, *, serving: bool) -> None:
     """Tell whoever asks, and whoever watches, whether requests are welcome."""
     status = health_pb2.HealthCheckResponse
     for name in HEALTH_NAMES:
-        await servicer.set(name, status.SERVING if serving else status.NOT_SERVING)
+        servicer.set(name, status.SERVING if serving else status.NOT_SERVING)
 
 
 class _PoolWithMethods:
@@ -141,18 +149,25 @@ class _PoolWithMethods:
             return descriptor_pool.Default().FindFileContainingSymbol(symbol.rpartition(".")[0])
 
 
-def _handler(method: Any, serve: Serve) -> Any:
+def _handler(answer: Answer) -> grpc.RpcMethodHandler[Any, Any]:
+    def behavior(_message: bytes, _context: grpc.ServicerContext) -> bytes:
+        raise AssertionError("its pool answers the calls")
+
+    behavior.experimental_thread_pool = Direct(answer)  # type: ignore[attr-defined]
+    return grpc.unary_unary_rpc_method_handler(behavior)
+
+
+def _answer(method: Any, serve: Serve) -> Answer:
     request_class = message_factory.GetMessageClass(method.input_type)
     name = method.name
 
-    async def handle(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+    async def answer(raw: bytes, deadline: float) -> bytes:
         begun = time.monotonic()
-        remaining = context.time_remaining()
-        call = Call(name, deadline=FOREVER if remaining is None else begun + remaining)
+        call = Call(name, deadline=deadline)
         failure: StatusError | None = None
         try:
-            response: bytes = (await serve(request_class.FromString(raw), call)).SerializeToString()
-            return response
+            response = await serve(request_class.FromString(raw), call)
+            return response if isinstance(response, bytes) else response.SerializeToString()
         except DecodeError as error:
             failure = StatusError(
                 Code.INTERNAL, f"Failed to parse {request_class.__name__}: {error}"
@@ -166,10 +181,9 @@ def _handler(method: Any, serve: Serve) -> Any:
                 log.exception("%s failed", name)
         finally:
             finished(call, failure, begun, entrypoint="GRPC", api=name, counted=name in _COUNTED)
-        await context.abort(failure.code, failure.short)
-        raise AssertionError("abort raises")
+        raise failure
 
-    return handle
+    return answer
 
 
 def _channel_arguments(text: str) -> dict[str, int | str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -38,6 +39,7 @@ DEFAULT_SIGNATURE = "serving_default"
 PREDICT = "tensorflow/serving/predict"
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
+_OUTPUTS, _MODEL_SPEC = 1, 2  # fields of a PredictResponse
 _KIND = {CLASSIFY: "classification", REGRESS: "regression"}
 
 
@@ -76,8 +78,8 @@ class Inference:
         self._as_content = as_content
         self._check_methods = check_methods
 
-    async def predict(self, request: predict_pb2.PredictRequest, call: Call) -> Any:
-        """Named tensors in, named tensors out."""
+    async def predict(self, request: predict_pb2.PredictRequest, call: Call) -> bytes:
+        """Named tensors in, named tensors out: a serialized PredictResponse."""
         with self._use(_spec(request), call) as model:
             return await self._predict(model, request, call)
 
@@ -108,7 +110,7 @@ class Inference:
 
     # What follows works on a version that `use` holds, or that is being warmed up.
 
-    async def _predict(self, model: Model, request: Any, call: Call) -> Any:
+    async def _predict(self, model: Model, request: Any, call: Call) -> bytes:
         call.take(request.model_spec)
         signature = model.signatures.get(call.signature)
         if signature is None:
@@ -122,11 +124,15 @@ class Inference:
         inputs = _inputs(signature, request.inputs)
         aliases = _output_aliases(signature, request.output_filter)
         found = await _run(model, inputs, [signature.outputs[a].name for a in aliases], call)
-        response = predict_pb2.PredictResponse(model_spec=_answering(model, call.signature))
+        response = [
+            tensors.field(_MODEL_SPEC, _answered_by(model.name, model.version, call.signature))
+        ]
         for alias in aliases:
             array = found[signature.outputs[alias].name]
-            tensors.fill(response.outputs[alias], array, as_content=self._as_content)
-        return response
+            tensor = tensors.serialized(array, as_content=self._as_content)
+            entry = tensors.field(1, alias.encode()) + tensors.field(2, tensor)
+            response.append(tensors.field(_OUTPUTS, entry))
+        return b"".join(response)
 
     async def _classify(self, model: Model, request: Any, call: Call) -> Any:
         call.take(request.model_spec)
@@ -257,9 +263,15 @@ def _spec(request: Any) -> model_pb2.ModelSpec:
 
 
 def _answering(model: Model, signature: str) -> model_pb2.ModelSpec:
-    spec = model_pb2.ModelSpec(name=model.name, signature_name=signature)
-    spec.version.value = model.version
-    return spec
+    return model_pb2.ModelSpec.FromString(_answered_by(model.name, model.version, signature))
+
+
+@functools.lru_cache(maxsize=1024)
+def _answered_by(name: str, version: int, signature: str) -> bytes:
+    spec = model_pb2.ModelSpec(name=name, signature_name=signature)
+    spec.version.value = version
+    written: bytes = spec.SerializeToString()
+    return written
 
 
 def _joined(names: Iterable[str]) -> str:

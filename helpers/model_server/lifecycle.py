@@ -79,8 +79,7 @@ class Lifecycle:
 
     async def take_down(self, version: Version) -> None:
         """Free a version when the requests in it are answered."""
-        if version.in_flight:
-            await version.idle.wait()
+        await version.until_idle()
         assert version.model is not None
         model, version.model = version.model, None
         await self._in_thread(model.close)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import dataclasses
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
-from helpers.model_server import config, metrics
+from helpers.model_server import config, metrics, outcomes
 from helpers.model_server.batching import FOREVER, Answer, Queue, Scheduler
 from helpers.model_server.flags import Flags
 from helpers.model_server.servable import SavedModel
@@ -33,6 +33,7 @@ class Model:
     loader: Loader
     batching: config.Batching | None
     queues: dict[tuple[Any, Any], Queue] = dataclasses.field(default_factory=dict)
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
     @property
     def signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]:
@@ -58,12 +59,19 @@ class Model:
         if self.batching is None or empty:
             return await self.loader.run_alone(self.servable, inputs, outputs, deadline)
         key = (tuple(sorted(inputs)), tuple(outputs))
-        if key not in self.queues:
-            self.queues[key] = self.loader.scheduler.queue(
-                lambda merged, timeout_ms: self.servable.run(merged, outputs, timeout_ms),
-                self.batching,
-            )
-        return await self.queues[key].submit(inputs, deadline=deadline)
+        queue = self.queues.get(key) or self._queue(key, outputs, self.batching)
+        return await queue.submit(inputs, deadline=deadline)
+
+    def _queue(
+        self, key: tuple[Any, Any], outputs: Sequence[str], batching: config.Batching
+    ) -> Queue:
+        with self.lock:
+            if key not in self.queues:
+                self.queues[key] = self.loader.scheduler.queue(
+                    lambda merged, timeout_ms: self.servable.run(merged, outputs, timeout_ms),
+                    batching,
+                )
+            return self.queues[key]
 
     def close(self) -> None:
         """Free it. Nothing may be running."""
@@ -122,7 +130,7 @@ class Loader:
         self, servable: Any, inputs: Mapping[str, Array], outputs: Sequence[str], deadline: float
     ) -> Answer:
         """Run a request by itself, in one of `--grpc_max_threads` threads."""
-        queued = time.monotonic()
+        queued, answer = time.monotonic(), outcomes.outcome()
 
         def run() -> tuple[float, Sequence[Array]]:
             begun = time.monotonic()
@@ -131,11 +139,12 @@ class Loader:
             timeout_ms = 0 if deadline == FOREVER else int((deadline - begun) * 1e3) + 1
             return begun, servable.run(inputs, outputs, timeout_ms)
 
-        try:
-            running = asyncio.get_running_loop().run_in_executor(self._threads, run)
-            begun, arrays = await running
-        except Exception as error:
-            raise from_exception(error) from error
+        def settle(running: concurrent.futures.Future[tuple[float, Sequence[Array]]]) -> None:
+            error = running.exception()
+            outcomes.settle([(answer, from_exception(error) if error else running.result())])
+
+        self._threads.submit(run).add_done_callback(settle)
+        begun, arrays = await answer
         rows = max((len(array) for array in inputs.values() if array.ndim), default=1)
         return Answer(arrays, (begun - queued) * 1e6, (time.monotonic() - begun) * 1e6, rows)
 

@@ -5,8 +5,8 @@ served is loaded and warmed up; one that should no longer be is unloaded, but on
 should be is available (AvailabilityPreservingPolicy), and after the requests in it are answered.
 A version that fails to load shows its error in GetModelStatus and leaves the others alone.
 
-All of this runs in the event loop, so that nothing here needs a lock; only the loading itself and
-the look at the file system run in threads.
+All of this runs in the event loop; only the loading itself and the look at the file system run in
+threads, and `use` in any thread.
 """
 
 from __future__ import annotations
@@ -61,22 +61,19 @@ class Models:
 
     @contextlib.contextmanager
     def use(self, spec: model_pb2.ModelSpec) -> Iterator[Model]:
-        """The version that a ModelSpec names; it isn't unloaded meanwhile.
+        """The version that a ModelSpec names; it isn't unloaded meanwhile. Any thread may ask.
 
         Raises:
             StatusError: INVALID_ARGUMENT for no name or an unknown label, NOT_FOUND for what isn't
                 available.
         """
         version = self._find(spec)
-        assert version.model is not None
-        version.in_flight += 1
-        version.idle.clear()
+        while (model := version.take()) is None:  # its last requests are being waited for
+            version = self._find(spec)
         try:
-            yield version.model
+            yield model
         finally:
-            version.in_flight -= 1
-            if not version.in_flight:
-                version.idle.set()
+            version.let_go()
 
     def _find(self, spec: model_pb2.ModelSpec) -> Version:
         if not spec.name:
@@ -98,8 +95,8 @@ class Models:
         return available[number]
 
     def _available(self, name: str) -> Mapping[int, Version]:
-        versions = self._versions.get(name, {})
-        return {n: v for n, v in versions.items() if v.state == State.AVAILABLE}
+        versions = list(self._versions.get(name, {}).values())  # in one step, for other threads
+        return {v.number: v for v in versions if v.state == State.AVAILABLE}
 
     def versions(self, name: str, number: int | None = None) -> list[Version]:
         """What is known of a model, the newest version first.

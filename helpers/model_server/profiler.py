@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class Profiler:
     def __init__(self) -> None:
         self._stops: dict[str, asyncio.Event] = {}
 
-    def served(self) -> dict[str, Callable[[Any, Any], Awaitable[Any]]]:
+    def served(self) -> dict[str, Callable[[Any, Any], Coroutine[Any, Any, Any]]]:
         """The service's methods by name."""
         return {"Profile": self._profile, "Terminate": self._terminate, "Monitor": self._monitor}
 

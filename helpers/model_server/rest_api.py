@@ -197,7 +197,9 @@ class _Api(tornado.web.RequestHandler):
         rows = await self._fill(request, action)
         response = await getattr(self._inference, action)(request, self._call)
         if action == "predict":
-            return json_answers.predictions(response, rows=rows)
+            return json_answers.predictions(
+                predict_pb2.PredictResponse.FromString(response), rows=rows
+            )
         write = json_answers.classifications if action == "classify" else json_answers.regressions
         return write(response.result)
 

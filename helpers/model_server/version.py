@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import enum
+import threading
 from pathlib import Path
 
+from helpers.model_server import outcomes
 from helpers.model_server.loading import Model
 from helpers.model_server.status import StatusError
 
@@ -41,10 +43,35 @@ class Version:
     state: State = State.START
     error: StatusError | None = None
     model: Model | None = None
-    in_flight: int = 0
     wanted: bool = True
     task: asyncio.Task[None] | None = None
-    idle: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    _in_flight: int = 0
+    _idle: outcomes.Awaited | None = None
+    _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+
+    def take(self) -> Model | None:
+        """The model, for a request that will `let_go` of it; None when it isn't available."""
+        with self._lock:
+            if self.state != State.AVAILABLE:
+                return None
+            self._in_flight += 1
+            return self.model
+
+    def let_go(self) -> None:
+        """A request is done with the model."""
+        with self._lock:
+            self._in_flight -= 1
+            idle = None if self._in_flight else self._idle
+        if idle is not None:
+            outcomes.settle([(idle, None)])
+
+    async def until_idle(self) -> None:
+        """Wait for the requests that took the model. Its state says that there will be no more."""
+        with self._lock:
+            if not self._in_flight:
+                return
+            self._idle = outcomes.outcome()
+        await self._idle
 
     def __str__(self) -> str:
         return f"{{name: {self.name} version: {self.number}}}"
