@@ -239,7 +239,7 @@ def test_a_target_or_a_network_that_there_is_not_is_told_before_the_first_notebo
 ) -> None:
     write(tmp_path / "notebooks", "00_first.ipynb", "1", parameters=f"{name} = 'local'")
     result = call(tmp_path, **{name: value})
-    assert result.status == 1
+    assert result.status == 2
     assert f"{name}={value} isn't known" in result.printed
     assert not (tmp_path / "out").exists()
 
