@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FORMS = ("plain", "fast")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 _FULL_WORDS = re.compile("no space left|quota exceeded|file too large", re.IGNORECASE)
 
 
@@ -63,14 +64,21 @@ def export(
 
     Raises:
         WeightsError: the weights can't be had, or are another network's.
-        ExportError: the version is there with other settings, the disk is full, or the fast
-            form's answers differ from the plain form's.
+        ExportError: the version is there with other settings, the disk is full or read-only, or
+            the fast form's answers differ from the plain form's.
     """
-    if network not in NETWORKS or form not in FORMS or version < 1:
+    for kind, asked_for, there_are in (("network", network, NETWORKS), ("form", form, FORMS)):
+        if asked_for not in there_are:
+            raise ExportError(
+                f"There is no {kind} {asked_for!r}",
+                cause=f"there are {', '.join(there_are)}",
+                next_step=f"Name one of them as `{kind}`.",
+            )
+    if version < 1:
         raise ExportError(
-            f"There is no version {version} of {network!r} in the form {form!r}",
-            cause=f"networks are {', '.join(NETWORKS)}; forms are {', '.join(FORMS)}",
-            next_step="Correct the argument.",
+            f"There is no version {version}",
+            cause="servers count from 1",
+            next_step="Give a whole number from 1 on as `version`.",
         )
     chosen = weights_.choose(weights, network=network)
     file = weights_.locate(chosen) if chosen not in (weights_.IMAGENET, weights_.RANDOM) else None
@@ -161,13 +169,13 @@ def _build(asked: Export) -> Export:
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """A directory to fill, which becomes `path` at the end, or is removed if anything fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path.parent)
     # A name that is no number: TensorFlow Serving passes over it. mkdtemp would make a directory
     # that nobody else may read, and the container's user is somebody else.
     unfinished = path.with_name(f".{path.name}.unfinished-{os.getpid()}")
-    unfinished.mkdir()
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path.parent)
+        unfinished.mkdir()
         yield unfinished
         if path.exists():
             path.rename(replaced := path.with_name(f".{path.name}.replaced-{os.getpid()}"))
@@ -175,12 +183,18 @@ def _whole(path: Path) -> Iterator[Path]:
         unfinished.rename(path)
     except Exception as error:
         if _is_full(error):
-            raise ExportError(
-                f"{path} couldn't be written",
-                cause=f"the disk is full ({shutil.disk_usage(path.parent).free >> 20} MiB free)",
-                next_step="Free 300 MB, or give another directory. Nothing half written was left.",
-            ) from error
-        raise
+            there = next(parent for parent in path.parents if parent.exists())
+            cause = f"the disk is full ({shutil.disk_usage(there).free >> 20} MiB free)"
+            step = "Free 300 MB"
+        elif isinstance(error, OSError) and error.errno in _FORBIDDEN:
+            cause, step = error.strerror or str(error), "Make the directory writable"
+        else:
+            raise
+        raise ExportError(
+            f"{path} couldn't be written",
+            cause=cause,
+            next_step=f"{step}, or give another directory. Nothing half written was left.",
+        ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

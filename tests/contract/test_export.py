@@ -5,6 +5,7 @@ Most of it is shown on the light network; what is about Inception-v3 itself has 
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import os
@@ -14,6 +15,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -323,9 +325,43 @@ def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
     assert list((tmp_path / "inception").iterdir()) == []
 
 
-def test_an_unknown_network_is_answered_with_those_that_exist(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="networks are inception_v3, light, efficientnet_lite2"):
-        export(tmp_path, network="resnet")
+def test_a_directory_that_cant_be_written_is_told_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path, *_: object, **__: object) -> None:
+        # Root, as whom the tests may run, is refused nothing by permissions.
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(folder))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(ExportError, match=r"inception/1 couldn't be written: .* writable, or"):
+        export(tmp_path, network="light")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (
+            {"network": "inceptionv3"},
+            "There is no network 'inceptionv3': there are inception_v3, light, efficientnet_lite2. "
+            "Name one of them as `network`.",
+        ),
+        (
+            {"network": "light", "form": "quick"},
+            "There is no form 'quick': there are plain, fast. Name one of them as `form`.",
+        ),
+        (
+            {"network": "light", "version": 0},
+            "There is no version 0: servers count from 1. Give a whole number from 1 on as "
+            "`version`.",
+        ),
+    ],
+)
+def test_the_argument_that_is_wrong_is_told_with_those_that_exist(
+    tmp_path: Path, asked: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ExportError) as raised:
+        export(tmp_path, **asked)
+    assert str(raised.value) == told
 
 
 # Finding one
