@@ -10,12 +10,13 @@ results.json. The exit status is 1 when a notebook failed, 2 for a wrong call, 1
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -185,16 +186,60 @@ def _earlier(output: Path, found: Sequence[Lesson], ran: set[str]) -> list[dict[
     ]
 
 
+@contextmanager
+def _only_writer(output: Path) -> Iterator[None]:
+    """Makes the folder, and keeps every other run out of it for as long as this process lives.
+
+    Raises:
+        NotebookError: another run is writing there, or nothing can be written there.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with (output / ".lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                lock.seek(0)
+                raise NotebookError(
+                    f"Another run is writing to {output}",
+                    cause=f"it is process {lock.read().strip()}",
+                    next_step="Wait for it, or stop it.",
+                ) from error
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
+            yield
+    except OSError as error:
+        raise NotebookError(
+            f"{error.filename or output} can't be written",
+            cause=error.strerror or str(error),
+            next_step="Free some space, or change its permissions: the pages go there.",
+        ) from error
+
+
 def run(environ: Mapping[str, str], *, folder: Path, output: Path, console: Console) -> int:
     """Runs what the environment asks for and writes the site; returns the exit status.
 
     Raises:
-        TutorialError: the environment names a notebook or a value that there is not.
+        TutorialError: the environment names a notebook or a value that there is not; another run is
+            writing to the same folder; or the folder can't be written to.
     """
     found = lessons.find(folder)
     chosen = lessons.choose(found, environ.get("NOTEBOOKS", ""))
     overrides = {lesson.number: lessons.from_environment(lesson, environ) for lesson in chosen}
     _check(overrides.values())
+    with _only_writer(output):
+        return _run_chosen(found, chosen, output=output, overrides=overrides, console=console)
+
+
+def _run_chosen(
+    found: Sequence[Lesson],
+    chosen: Sequence[Lesson],
+    *,
+    output: Path,
+    overrides: Mapping[str, Mapping[str, Any]],
+    console: Console,
+) -> int:
     said = {f"{k}={v}" for values in overrides.values() for k, v in values.items()}
     console.print(
         f"Running {len(chosen)} of {len(found)} notebooks"
@@ -214,7 +259,6 @@ def run(environ: Mapping[str, str], *, folder: Path, output: Path, console: Cons
         "versions": machine.versions(),
         "notebooks": entries,
     }
-    output.mkdir(parents=True, exist_ok=True)
     (output / "results.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     site.build(output, results=results, lessons=found)
     console.print()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import json
 import os
@@ -248,6 +249,42 @@ def test_a_parameter_of_another_type_is_told(run: Run) -> None:
     answer = call(run.folder, NOTEBOOKS="00", SIZE="wide")
     assert answer.status == 2
     assert "SIZE=wide can't be used for notebook 00" in answer.printed
+
+
+def test_a_folder_that_cant_be_written_is_told_before_anything_runs(tmp_path: Path) -> None:
+    write(tmp_path / "notebooks", "00_first.ipynb", "1")
+    (tmp_path / "out").write_text("a file where the folder goes")
+    answer = call(tmp_path)
+    assert answer.status == 2
+    (line,) = answer.printed.splitlines()
+    assert line.startswith(f"{tmp_path / 'out'} can't be written: ")
+    assert line.endswith("Free some space, or change its permissions: the pages go there.")
+
+
+def test_results_that_cant_be_written_are_told(tmp_path: Path) -> None:
+    write(tmp_path / "notebooks", "00_first.ipynb", "1")
+    (tmp_path / "out/results.json").mkdir(parents=True)
+    answer = call(tmp_path)
+    assert answer.status == 2
+    last = answer.printed.splitlines()[-1]
+    assert last.startswith(f"{tmp_path / 'out/results.json'} can't be written: ")
+
+
+def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "notebooks", "00_first.ipynb", "1")
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out/.lock").open("w") as lock:
+        lock.write("4711\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = call(tmp_path)
+    assert (refused.status, refused.printed) == (
+        2,
+        f"Another run is writing to {tmp_path / 'out'}: it is process 4711. "
+        "Wait for it, or stop it.\n",
+    )
+    assert not (tmp_path / "out/results.json").exists()
+    assert call(tmp_path).status == 0  # what the lock of an ended process left is no lock
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
