@@ -6,6 +6,7 @@ import ast
 import logging
 import os
 import signal
+import textwrap
 import threading
 import time
 import uuid
@@ -19,7 +20,7 @@ from typing import Any, TextIO
 import nbformat
 import papermill
 import psutil
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
@@ -71,7 +72,13 @@ class _Client(PapermillNotebookClient):
                 whole = cell.source
                 # First what makes `%%cluster` known, which a notebook may not have come to.
                 for cell.source in ("import helpers.lab", publishing_what_there_is(whole)):
-                    self.execute_cell(cell, index)
+                    try:
+                        self.execute_cell(cell, index)
+                    except CellExecutionError as second:
+                        # Papermill reports the last error that it finds; it has to be the first.
+                        told = f"not published: {second.ename}: {second.evalue}\n"
+                        output = nbformat.v4.new_output("stream", name="stdout", text=told)
+                        cell.outputs = [output]
                 cell.source = whole
 
 
@@ -82,14 +89,18 @@ def publishing_what_there_is(source: str) -> str:
         return f"{first}\n{publishing_what_there_is(rest)}"
     body = ast.parse(source).body
     calls = [n.value for n in body if isinstance(n, ast.Expr) and isinstance(n.value, ast.Call)]
-    lines = [ast.unparse(node) for node in body if not isinstance(node, ast.Expr)]
+    lines = []
+    # Whatever it is that isn't there: the notebook's own error is the one to be seen.
+    for node in body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            lines += [ast.unparse(node)]
+        elif not isinstance(node, ast.Expr):  # what needs it isn't published either, and is named
+            lines += ["try:", textwrap.indent(ast.unparse(node), "    "), "except Exception: pass"]
     for call in calls:
         for keyword in call.keywords:
             lines += [
                 f"try:\n    {ast.unparse(call.func)}({ast.unparse(keyword)})",
-                # Whatever it is that isn't there: the notebook's own error is the one to be seen.
-                "except Exception:",
-                f"    print({f'not published: {keyword.arg}'!r})",
+                f"except Exception:\n    print({f'not published: {keyword.arg}'!r})",
             ]
     return "\n".join(lines)
 

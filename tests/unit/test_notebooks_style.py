@@ -193,6 +193,14 @@ def test_its_last_cell_publishes(lesson: Lesson) -> None:
 
 
 @all_notebooks
+def test_what_it_publishes_is_computed_in_the_call(lesson: Lesson) -> None:
+    """After an error a value that isn't there is passed over, not the cell that it is named in."""
+    last = parsed(node(lesson.path).cells[-1].source)
+    named = [line.value for line in last.body if isinstance(line, ast.Assign)]
+    assert [ast.unparse(value) for value in named if not isinstance(value, ast.Constant)] == []
+
+
+@all_notebooks
 def test_the_code_is_between_words(lesson: Lesson) -> None:
     """At most three code cells in a row: readers are told what to expect and what it meant."""
     shown = node(lesson.path).cells

@@ -183,11 +183,13 @@ def test_a_failed_notebook_keeps_what_it_did_before(run: Run) -> None:
 def test_a_failed_notebook_publishes_what_it_has(tmp_path: Path) -> None:
     publishing = (
         f"%%cluster\n{PUBLISH}publish(pods=3)",
-        f"{PUBLISH}publish(planks=planks, boards=boards, both=headline(planks / 0, 'both'))",
+        "import no_such_module\npublish(planks=1)",
+        f"{PUBLISH}share = planks / boards\n"
+        "publish(planks=planks, share=share, both=headline(planks / 0, 'both'))",
     )
     path = write(tmp_path, "00_first.ipynb", "planks = 7", FAILING, *publishing)
     node = nbformat.read(path, as_version=4)
-    for cell in node.cells[-2:]:
+    for cell in node.cells[-3:]:
         cell.metadata["tags"] = ["published"]
     nbformat.write(node, path)
     (lesson,) = lessons.find(tmp_path)
@@ -196,9 +198,12 @@ def test_a_failed_notebook_publishes_what_it_has(tmp_path: Path) -> None:
     assert outcome.error["message"] == "no such shelf"
     assert {name: item.value for name, item in outcome.published.items()} == {"planks": 7}
     executed = nbformat.read(tmp_path / "executed.ipynb", as_version=4)
-    # On this machine, `%%cluster` runs nothing; and no second error hides the first.
-    said = [output.get("text", "") for cell in executed.cells[-2:] for output in cell.outputs]
-    assert "".join(said) == "not published: boards\nnot published: both\n"
+    # On this machine, `%%cluster` runs nothing.
+    said = [output.get("text", "") for cell in executed.cells[-3:] for output in cell.outputs]
+    assert "".join(said) == (
+        "not published: ModuleNotFoundError: No module named 'no_such_module'\n"
+        "not published: share\nnot published: both\n"
+    )
 
 
 def test_the_index_says_what_failed(run: Run) -> None:
