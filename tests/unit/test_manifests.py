@@ -1,5 +1,6 @@
 """The base manifests: fields that the API has, and what every container here is held to."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,16 @@ def test_the_flags_name_the_model_of_the_settings(container: dict[str, Any]) -> 
     named = [arguments.value(container["args"], n) for n in ("model_name", "model_base_path")]
     path = f"{settings.CONTAINER_MODELS}/{settings.MODEL_NAME}"
     assert named == [settings.MODEL_NAME, path]
+
+
+def test_notebook_02_explains_exactly_the_flags_that_the_base_gives(
+    container: dict[str, Any],
+) -> None:
+    path = settings.NOTEBOOKS / "02_serve_and_classify.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    (table,) = (text for c in cells if "| flag | what" in (text := "".join(c["source"])))
+    explained = re.findall(r"`--(\w+)`", " ".join(re.findall(r"^\|.*?(?= \|)", table, re.M)))
+    assert sorted(explained) == sorted(re.match(r"--(\w+)=", arg)[1] for arg in container["args"])
 
 
 def test_the_files_that_the_flags_name_are_in_the_configuration(container: dict[str, Any]) -> None:
