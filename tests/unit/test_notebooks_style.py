@@ -14,6 +14,7 @@ import pytest
 from helpers import settings
 from helpers.book import lessons
 from helpers.book.lessons import Lesson, tags
+from helpers.book.site.cells import slug
 
 FRAME = ["What you'll do", "What you'll learn", "What you'll need"]
 ENDING = ["On your own", "In practice", "Next"]
@@ -218,6 +219,13 @@ def test_links_inside_the_repository_lead_somewhere(lesson: Lesson) -> None:
     links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", prose(lesson))
     gone = [link for link in links if not (lesson.path.parent / link).exists()]
     assert gone == []
+
+
+@all_notebooks
+def test_links_to_the_glossary_lead_to_a_term(lesson: Lesson) -> None:
+    glossary = (settings.ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    terms = {slug(heading) for heading in re.findall(r"^### (.+)", glossary, re.M)}
+    assert set(re.findall(r"glossary\.md#([^)]+)\)", prose(lesson))) - terms == set()
 
 
 @all_notebooks
