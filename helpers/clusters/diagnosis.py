@@ -155,6 +155,21 @@ def failure(pod: dict[str, Any]) -> NotReadyError:
     )
 
 
+def so_far(pods: Sequence[dict[str, Any]], wanted: int) -> str:
+    """How many replicas are ready, in words: `4 of 4 replicas ready, 2 leaving`.
+
+    Args:
+        pods: as the supervisor tells them.
+        wanted: how many should be.
+    """
+    good = sum(pod["ready"] and pod["current"] for pod in pods)
+    old = sum(not pod["current"] for pod in pods)
+    ending = sum(pod["status"] == "Terminating" and pod["current"] for pod in pods)
+    leaving = ending + max(good - wanted, 0)
+    words = f"{min(good, wanted)} of {wanted} {'new replicas' if old else 'replicas'} ready"
+    return words + f", {old} old" * bool(old) + f", {leaving} leaving" * bool(leaving)
+
+
 def late(
     pods: Sequence[dict[str, Any]], good: int, wanted: int, timeout_s: float, *, logs: Path
 ) -> NotReadyError:

@@ -187,6 +187,28 @@ def test_the_next_step_follows_from_the_log(log: str, step: str) -> None:
     assert (step in said, said.endswith("build/logs/inception-0.log")) == (True, True), said
 
 
+@pytest.mark.parametrize(
+    ("pods", "told"),
+    [
+        (["ready", "starting"], "1 of 2 replicas ready"),
+        (["ready", "ready", "ready"], "2 of 2 replicas ready, 1 leaving"),
+        (["ready", "ready", "ending", "ending"], "2 of 2 replicas ready, 2 leaving"),
+        (["ready", "old", "old"], "1 of 2 new replicas ready, 2 old"),
+    ],
+)
+def test_what_is_leaving_is_not_counted_as_ready(pods: list[str], told: str) -> None:
+    status = {"starting": "Running", "ending": "Terminating"}
+    state = [
+        {
+            "ready": pod in ("ready", "old"),
+            "current": pod != "old",
+            "status": status.get(pod, "Running"),
+        }
+        for pod in pods
+    ]
+    assert diagnosis.so_far(state, 2) == told
+
+
 def test_no_pods_are_said_in_words() -> None:
     assert (repr(Pods()), Pods()._repr_html_()) == ("no pods", "no pods")
 

@@ -203,6 +203,23 @@ def test_old_replicas_that_still_serve_are_not_counted_as_new_ones() -> None:
     assert rollout.judge(stuck, []).so_far == "1 of 2 new replicas ready"
 
 
+@pytest.mark.parametrize(
+    ("ready", "others", "old", "told"),
+    [
+        (6, 0, 0, "4 of 4 replicas ready, 2 leaving"),  # the controller hasn't taken them away yet
+        (4, 2, 0, "4 of 4 replicas ready, 2 leaving"),
+        (3, 1, 0, "3 of 4 replicas ready, 1 coming or going"),
+        (4, 1, 1, "4 of 4 new replicas ready, 1 coming or going"),
+        (4, 0, 0, "4 of 4 replicas ready"),
+    ],
+)
+def test_what_is_leaving_is_not_counted_as_ready(
+    ready: int, others: int, old: int, told: str
+) -> None:
+    state = rollout.Rollout(4, ready, others, done=False, old=old)
+    assert f"{state.so_far}{state.beside}" == told
+
+
 def test_a_failure_tells_the_probe_and_the_log() -> None:
     state = rollout.Rollout(1, 0, 1, done=False, stuck="it is stuck", next_step="Do this.")
     error = rollout.failure(state, "inception", "one\ntwo", probe="Startup probe failed: timeout")

@@ -56,7 +56,14 @@ class Rollout:
     def so_far(self) -> str:
         """How many are ready, in words; *new* ones where older ones may be serving meanwhile."""
         kind = "new replicas" if self.old else "replicas"
-        return f"{self.ready} of {self.wanted} {kind} ready"
+        return f"{min(self.ready, self.wanted)} of {self.wanted} {kind} ready"
+
+    @property
+    def beside(self) -> str:
+        """How many more pods there are, in words that go on from `so_far`; empty for none."""
+        count = self.others + max(self.ready - self.wanted, 0)
+        enough = self.ready >= self.wanted and not self.old
+        return f", {count} {'leaving' if enough else 'coming or going'}" if count else ""
 
 
 def table(pods: Sequence[Any]) -> Pods:

@@ -137,11 +137,8 @@ class KubernetesCluster(Closing):
                     words, probe = self._last_words(), self._failed_probe()
                     raise rollout.failure(state, render.DEPLOYMENT, words, probe=probe)
                 left_s = start + timeout_s - time.monotonic()
-                line.show(
-                    state.so_far
-                    + (f", {state.others} coming or going" if state.others else "")
-                    + f" … {time.monotonic() - start:.0f} s"
-                )
+                waited_s = time.monotonic() - start
+                line.show(f"{state.so_far}{state.beside} … {waited_s:.0f} s")
                 if left_s <= 0:
                     raise self._late(state, timeout_s)
                 self._await_change(min(left_s, 2.0))

@@ -159,9 +159,7 @@ class LocalCluster(Closing):
                 pods, wanted = state["pods"], state["wanted"]
                 good = sum(pod["ready"] and pod["current"] for pod in pods)
                 waited_s = time.monotonic() - start
-                going = sum(pod["status"] == "Terminating" or not pod["current"] for pod in pods)
-                kind, rest = ("new replicas", f", {going} old") if going else ("replicas", "")
-                line.show(f"{name}: {good} of {wanted} {kind} ready{rest}, {waited_s:.0f} s")
+                line.show(f"{name}: {diagnosis.so_far(pods, wanted)}, {waited_s:.0f} s")
                 if good == wanted == len(pods):
                     return self.pods()
                 self._raise_if_hopeless(pods, wanted)
