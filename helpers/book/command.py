@@ -1,16 +1,19 @@
-"""What the commands that run notebooks have in common: how they end, and what they keep quiet."""
+"""What the commands that run notebooks have in common: how they end, and where they write."""
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 
-from helpers.errors import TutorialError
+from helpers.errors import NotebookError, TutorialError
 
 _ENDINGS = (signal.SIGTERM, signal.SIGHUP)  # handled as Ctrl-C is: a closed terminal, a stopped CI
 
@@ -32,6 +35,37 @@ def call(run: Callable[[], int]) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def only_writer(output: Path) -> Iterator[None]:
+    """Makes the folder, and keeps every other run out of it for as long as this process lives.
+
+    Raises:
+        NotebookError: another run is writing there, or nothing can be written there.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with (output / ".lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                lock.seek(0)
+                raise NotebookError(
+                    f"Another run is writing to {output}",
+                    cause=f"it is process {lock.read().strip()}",
+                    next_step="Wait for it, or stop it.",
+                ) from error
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
+            yield
+    except OSError as error:
+        raise NotebookError(
+            f"{error.filename or output} can't be written",
+            cause=error.strerror or str(error),
+            next_step="Free some space, or change its permissions: the pages go there.",
+        ) from error
 
 
 def console() -> Console:

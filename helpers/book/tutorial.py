@@ -10,13 +10,12 @@ results.json. The exit status is 1 when a notebook failed, 2 for a wrong call, 1
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -186,37 +185,6 @@ def _earlier(output: Path, found: Sequence[Lesson], ran: set[str]) -> list[dict[
     ]
 
 
-@contextmanager
-def _only_writer(output: Path) -> Iterator[None]:
-    """Makes the folder, and keeps every other run out of it for as long as this process lives.
-
-    Raises:
-        NotebookError: another run is writing there, or nothing can be written there.
-    """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with (output / ".lock").open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                lock.seek(0)
-                raise NotebookError(
-                    f"Another run is writing to {output}",
-                    cause=f"it is process {lock.read().strip()}",
-                    next_step="Wait for it, or stop it.",
-                ) from error
-            lock.truncate(0)
-            lock.write(f"{os.getpid()}\n")
-            lock.flush()
-            yield
-    except OSError as error:
-        raise NotebookError(
-            f"{error.filename or output} can't be written",
-            cause=error.strerror or str(error),
-            next_step="Free some space, or change its permissions: the pages go there.",
-        ) from error
-
-
 def run(environ: Mapping[str, str], *, folder: Path, output: Path, console: Console) -> int:
     """Runs what the environment asks for and writes the site; returns the exit status.
 
@@ -228,7 +196,7 @@ def run(environ: Mapping[str, str], *, folder: Path, output: Path, console: Cons
     chosen = lessons.choose(found, environ.get("NOTEBOOKS", ""))
     overrides = {lesson.number: lessons.from_environment(lesson, environ) for lesson in chosen}
     _check(overrides.values())
-    with _only_writer(output):
+    with command.only_writer(output):
         return _run_chosen(found, chosen, output=output, overrides=overrides, console=console)
 
 
