@@ -45,7 +45,8 @@ def published_by(number: str, folder: Path, parameters: Mapping[str, Any]) -> di
     values = {name: item.value for name, item in outcome.published.items()}
     recording = settings.RECORDINGS / f"{number}.json"
     if parameters.get("TARGET") == "kubernetes" and recording.exists():
-        assert unlike(values, recordings.read(recording)["published"]) == {}, "run: make record"
+        apart = unlike(values, recordings.read(recording)["published"])
+        assert apart == {}, f"unlike its recording: {apart}; run: make record"
     return values
 
 
