@@ -26,7 +26,7 @@ os.environ[RUN] = f"{os.getpid()}-tests"
 # The longest first, where several processes share the tests.
 LONGEST = (
     "tests/notebooks/",
-    *(f"tests/cluster/test_{name}.py" for name in ("failures", "notebooks", "rollouts")),
+    *(f"tests/cluster/test_{name}.py" for name in ("failures", "notebooks")),
 )
 # Tests that can't run beside each other, by how their names begin.
 TOGETHER = {

@@ -12,7 +12,8 @@ from roll_out_promises import EACH, Promises
 
 from helpers import settings
 
-pytestmark = pytest.mark.timeout(1200)  # a whole notebook is run for the first of them
+# A whole notebook is run for the first of them, at a share of what the cluster can do.
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
