@@ -12,6 +12,7 @@ from small_servers import predicting
 from helpers import load, settings
 from helpers.client import protos
 from helpers.errors import LoadError
+from helpers.load.faulty_server import faulty_server
 
 
 class Replica:
@@ -57,6 +58,13 @@ def test_a_size_beyond_the_servers_largest_batch_is_no_error() -> None:
 def test_a_model_that_is_not_there_is_an_error() -> None:
     with Replica().running() as address, pytest.raises(LoadError, match="no such model"):
         load.warm(address, PHOTOS, up_to=2, models=("inception", "unknown"))
+
+
+def test_a_slow_server_is_warmed_whole() -> None:
+    """The time-out is of each request, not of all of them together."""
+    with faulty_server(service_s=0.3) as address:
+        run = load.warm(address, PHOTOS, up_to=32, timeout_s=1.0)
+    assert len(run.records) == 6  # 1, 2, 4, …, 32 photos
 
 
 def test_nothing_to_warm_is_an_error() -> None:
