@@ -80,19 +80,23 @@ def test_a_fault_that_is_reported_as_it_was_is_reached() -> None:
     assert "reached" in faults.table(Result.now("faults", runs={}, figures=figures))
 
 
-def test_each_goal_of_serving_has_a_verdict_in_a_line_of_its_own() -> None:
+def served(concurrency: int, figures: dict[str, Figure]) -> Result:
+    """A result of serving with these figures, and one round of a hundred answers behind them."""
     records = np.zeros(100, stats.RECORD)
     records["done_s"] = 0.1
+    name = f"served, {concurrency} at a time, round 1"
+    runs = {name: load.Run(SETTINGS, records, 10.0, (), {})}
+    return Result.now("serving-light", runs=runs, figures=figures)
+
+
+def test_each_goal_of_serving_has_a_verdict_in_a_line_of_its_own() -> None:
     figures = {
         "served_8": figure(80, 90, 85),
         "served_over_in_process_8": figure(0.7, 0.9, 0.86),
         "cpu_in_process_over_served_8": figure(0.7, 0.9, 0.8),
         "generator_8": figure(90, 100, 95),
     }
-    runs = {"served, 8 at a time, round 1": load.Run(SETTINGS, records, 10.0, (), {})}
-    share, in_cpu, generator = serving.table(
-        Result.now("serving-light", runs=runs, figures=figures)
-    ).splitlines()
+    share, in_cpu, generator = serving.table(served(8, figures)).splitlines()
     assert "goal 0.85 not told" in share
     assert "0.800 of in process in processor time" in in_cpu
     assert "goal 0.85 not told" in in_cpu
@@ -101,8 +105,6 @@ def test_each_goal_of_serving_has_a_verdict_in_a_line_of_its_own() -> None:
 
 @pytest.mark.parametrize(("processor", "verdict"), [("avx2", "reached"), ("avx512_bf16", "MISSED")])
 def test_one_request_alone_may_take_longer_on_the_slow_class(processor: str, verdict: str) -> None:
-    records = np.zeros(100, stats.RECORD)
-    records["done_s"] = 0.1
     figures = {
         "served_1": figure(80, 90, 85),
         "served_over_in_process_1": figure(0.7, 0.9, 0.86),
@@ -110,7 +112,6 @@ def test_one_request_alone_may_take_longer_on_the_slow_class(processor: str, ver
         "added_ms_1": figure(1.9, 2.1, 2.0),
         "generator_1": figure(90, 100, 95),
     }
-    runs = {"served, 1 at a time, round 1": load.Run(SETTINGS, records, 10.0, (), {})}
-    result = Result.now("serving-light", runs=runs, figures=figures)
+    result = served(1, figures)
     result = replace(result, machine={**result.machine, "processor_class": processor})
     assert verdict in serving.table(result).splitlines()[0]
