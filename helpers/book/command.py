@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -37,6 +38,12 @@ def call(run: Callable[[], int]) -> int:
             signal.signal(number, handler)
 
 
+_NOT_WRITABLE = {  # a full disk, a missing permission, something else of that name
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR,
+}  # fmt: skip
+
+
 @contextmanager
 def only_writer(output: Path) -> Iterator[None]:
     """Makes the folder, and keeps every other run out of it for as long as this process lives.
@@ -61,6 +68,8 @@ def only_writer(output: Path) -> Iterator[None]:
             lock.flush()
             yield
     except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise  # of a run inside: it has another cause
         raise NotebookError(
             f"{error.filename or output} can't be written",
             cause=error.strerror or str(error),

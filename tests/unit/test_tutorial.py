@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import io
 import json
@@ -20,7 +21,7 @@ import psutil
 import pytest
 
 from helpers import settings
-from helpers.book import lessons, runner, tutorial
+from helpers.book import command, lessons, runner, tutorial
 from helpers.lab.publishing import published
 
 pytestmark = pytest.mark.slow  # runs notebooks
@@ -273,6 +274,13 @@ def test_results_that_cant_be_written_are_told(tmp_path: Path) -> None:
     assert answer.status == 2
     last = answer.printed.splitlines()[-1]
     assert last.startswith(f"{tmp_path / 'out/results.json'} can't be written: ")
+
+
+def test_another_error_of_a_run_is_not_taken_for_a_folder_that_cant_be_written(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ConnectionRefusedError), command.only_writer(tmp_path / "out"):
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens")
 
 
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path) -> None:
