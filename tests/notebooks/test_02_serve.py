@@ -102,7 +102,10 @@ def test_no_claim_is_contradicted(executed: Any) -> None:
 
 def test_the_exercises_do_what_their_solutions_say(executed: Any) -> None:
     assert ast.literal_eval(shown(executed, "typed-1")) == ["scores"]
-    assert ast.literal_eval(shown(executed, "typed-2")) == ("DEADLINE_EXCEEDED",) * 2
+    by_the_server, by_nobody = ast.literal_eval(shown(executed, "typed-2"))
+    # A late request's own clock and the server's refusal of it race: 1 ms is about one tick.
+    assert by_the_server in ("DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
+    assert by_nobody == "DEADLINE_EXCEEDED"
     assert shown(executed, "typed-3") == "'the light network answers with 5 labels'"
 
 
