@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from helpers import settings
 from helpers.client import protos
@@ -17,10 +17,12 @@ class Prediction:
     Attributes:
         labels: class names, as ImageNet spells them.
         scores: a probability a label, in [0, 1] (a logit if the model was exported with those).
+        version: the model's version that says so; 0 if the server didn't name it.
     """
 
     labels: tuple[str, ...]
     scores: tuple[float, ...]
+    version: int = field(default=0, compare=False)
 
     @property
     def label(self) -> str:
@@ -75,7 +77,8 @@ def predictions(answer: bytes) -> list[Prediction]:
     Raises:
         ServingError: it has no `classes` and `scores` of shape `[photos, labels]`.
     """
-    outputs = protos.predict_pb2.PredictResponse.FromString(answer).outputs
+    response = protos.predict_pb2.PredictResponse.FromString(answer)
+    outputs, version = response.outputs, response.model_spec.version.value
     names = ", ".join(sorted(outputs)) or "nothing"  # before a look-up adds what it asks for
     try:
         classes, scores = outputs[settings.CLASSES_OUTPUT], outputs[settings.SCORES_OUTPUT]
@@ -91,7 +94,7 @@ def predictions(answer: bytes) -> list[Prediction]:
             next_step="Serve a model that notebook 01 exported.",
         ) from error
     rows = [slice(i * best, (i + 1) * best) for i in range(count)]
-    return [Prediction(tuple(labels[row]), tuple(values[row])) for row in rows]
+    return [Prediction(tuple(labels[row]), tuple(values[row]), version) for row in rows]
 
 
 def versions(answer: bytes) -> list[ModelVersion]:

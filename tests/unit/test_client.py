@@ -118,6 +118,12 @@ def test_an_answer_becomes_one_prediction_a_photo() -> None:
     ]
 
 
+def test_an_answer_names_the_version_that_gave_it() -> None:
+    answer = protos.predict_pb2.PredictResponse.FromString(response([b"cat"], [1.0], (1, 1)))
+    answer.model_spec.version.value = 20
+    assert [p.version for p in answers.predictions(answer.SerializeToString())] == [20]
+
+
 def test_an_answer_without_classes_says_what_it_has() -> None:
     message = protos.predict_pb2.PredictResponse()
     message.outputs["logits"].dtype = protos.types_pb2.DT_FLOAT
