@@ -146,18 +146,24 @@ class Measures:
 
 
 def measure(
-    plain: Export, fast: Export, *, seconds: float = 3.0, batch_size: int = BATCH_SIZE
+    plain: Export,
+    fast: Export,
+    *,
+    seconds: float = 3.0,
+    precision: float = 0.0,
+    batch_size: int = BATCH_SIZE,
 ) -> Measures:
     """Measure what each measure that a fast form takes brings over the plain form on this machine.
 
     Each is added to those before it, in a SavedModel of its own under a temporary directory. All
     run in the environment that `manifests/base` sets for a replica, but for one plain form without
-    oneDNN's kernels. Takes about 15 s, and `seconds` for each form.
+    oneDNN's kernels. Takes about 15 s, and up to `seconds` for each form.
 
     Args:
         plain: a whole export of the plain form.
         fast: the fast form of the same network, made for this machine.
         seconds: for each form, on average.
+        precision: ends it before, as `in_turn` says.
         batch_size: photos that are classified together.
     """
     from .exporter import model_of
@@ -181,7 +187,9 @@ def measure(
                 write_graph(model, path, fast.measures[:count])
             forms.append(Form(f"+ {added}", path, SERVED_ENVIRONMENT))
         del model  # 100 MB that the processes may need
-        speeds = in_turn(forms, seconds=seconds, batch_size=batch_size, line=line)
+        speeds = in_turn(
+            forms, seconds=seconds, precision=precision, batch_size=batch_size, line=line
+        )
     return Measures(speeds, processor_class())
 
 
@@ -189,6 +197,7 @@ def in_turn(
     forms: Sequence[Form],
     *,
     seconds: float,
+    precision: float = 0.0,
     batch_size: int = BATCH_SIZE,
     line: Line | None = None,
 ) -> dict[str, Speed]:
@@ -200,6 +209,8 @@ def in_turn(
     Args:
         forms: what to measure.
         seconds: for each of them, on average; at least `ROUNDS` rounds, however long they take.
+        precision: of the ratio to the first form, the half width of the interval as a share; when
+            all have reached it, the measurement ends.
         batch_size: photos that are classified together.
         line: of progress, to go on with.
 
@@ -219,7 +230,11 @@ def in_turn(
         }
         for process in processes.values():
             process.wait_until_loaded()  # all, or the first would be measured beside the last
-        while rounds < ROUNDS or measured < seconds * len(forms):
+        first, *others = totals
+        while rounds < ROUNDS or (
+            measured < seconds * len(forms)
+            and any(totals[name].over(totals[first]).half_width > precision for name in others)
+        ):
             rounds += 1
             for form in forms:
                 line.show(

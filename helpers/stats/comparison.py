@@ -32,6 +32,12 @@ class Ratio:
             return low is None or low <= 1
         return high is None or high >= 1
 
+    @property
+    def half_width(self) -> float:
+        """Of the interval, as a share of the value; infinity where a bound is missing."""
+        low, high = self.interval.low, self.interval.high
+        return math.inf if low is None or high is None else (high - low) / 2 / self.value
+
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.interval})"
 

@@ -607,6 +607,16 @@ def test_speeds_are_measured_in_turn(light: Export) -> None:
     assert all(s.images == 2 * len(s.batch_seconds) == 2 * speed.ROUNDS for s in found.values())
 
 
+def test_speeds_that_are_told_apart_closely_enough_are_not_measured_for_longer(
+    light: Export,
+) -> None:
+    from helpers.export import speed
+
+    forms = [speed.Form("one", light.path), speed.Form("two", light.path)]
+    found = speed.in_turn(forms, seconds=3600, precision=100.0, batch_size=2)
+    assert [len(s.batch_seconds) for s in found.values()] == [speed.ROUNDS] * 2
+
+
 def test_a_speed_over_another_is_told_apart_by_their_rounds() -> None:
     from helpers.export.speed import Speed
 
