@@ -60,6 +60,16 @@ def test_all_links_of_the_contents_lead_somewhere(tmp_path: Path) -> None:
     assert (len(links) > len(names), missing) == (True, [])
 
 
+def test_what_was_measured_leads_to_what_explains_its_words() -> None:
+    docs = settings.ROOT / "docs"
+    links = re.findall(r"\]\(([^)]+)\)", (docs / "measured.md").read_text())
+    anchors = [link.partition("#")[2] for link in links if "#" in link]
+    terms = re.findall(r"^### (.+)$", (docs / "glossary.md").read_text(), re.MULTILINE)
+    there = {re.sub(r"[^\w-]", "", term.lower().replace(" ", "-")) for term in terms}
+    assert (len(anchors) > 3, set(anchors) - there) == (True, set())
+    assert [link for link in links if not (docs / link.partition("#")[0]).exists()] == []
+
+
 def test_git_ignores_the_copies() -> None:
     assert "/lab/" in (settings.ROOT / ".gitignore").read_text().splitlines()
 
