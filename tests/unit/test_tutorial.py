@@ -346,8 +346,12 @@ def test_an_error_on_purpose_is_no_failure(tmp_path: Path) -> None:
 
 def test_stripping_removes_outputs_and_is_done_once(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "00_first.ipynb"
-    path.write_bytes((run.folder / "out/notebooks/00_first.ipynb").read_bytes())
+    executed = nbformat.read(run.folder / "out/notebooks/00_first.ipynb", as_version=4)
+    folded = {"jp-MarkdownHeadingCollapsed": True, "vscode": {"languageId": "python"}}
+    executed.cells[0].metadata |= folded
+    nbformat.write(executed, path)
     assert [lessons.strip(path), lessons.strip(path)] == [True, False]
     node = nbformat.read(path, as_version=4)
     code = [cell for cell in node.cells if cell.cell_type == "code"]
     assert [(cell.outputs, cell.execution_count) for cell in code] == [([], None)] * len(code)
+    assert {name for cell in node.cells for name in cell.metadata} == {"tags"}
