@@ -22,6 +22,7 @@ import pytest
 
 from helpers import settings
 from helpers.book import command, lessons, runner, tutorial
+from helpers.book.runner import STOPPING
 from helpers.lab.publishing import published
 
 pytestmark = pytest.mark.slow  # runs notebooks
@@ -330,6 +331,8 @@ def test_an_interrupt_ends_the_kernel_and_what_it_started(
     printed, _ = runner.communicate(timeout=60)
     assert runner.returncode == 130
     assert "Traceback" not in printed
+    # At once, and not with the line of the notebook, which comes when all of that has ended.
+    assert printed.index(f"{STOPPING}\n") < printed.index("interrupted")
     assert [p for p in pid_file.read_text().strip(".").split() if psutil.pid_exists(int(p))] == []
     assert "was interrupted" in (tmp_path / "out/index.html").read_text()
 
