@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import fcntl
 import logging
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,6 +38,35 @@ def call(run: Callable[[], int]) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def check_typed(environ: Mapping[str, str], *known: str, more: Iterable[str] = ()) -> None:
+    """Refuses a variable that was typed behind `make` and that nobody would read.
+
+    One before `make` isn't looked at: an environment is full of other programs' variables.
+
+    Args:
+        environ: in which make says what was typed.
+        known: the command's variables.
+        more: further ones, too many to list.
+
+    Raises:
+        NotebookError: there is one that isn't known.
+    """
+    known = (*known, "PYTHON")
+    # A blank in a value has a backslash: ` -- NOTEBOOKS=01\ 02 NETWORK=light`.
+    typed = re.findall(r"(?<!\\) (\w+)\W?=", " " + environ.get("MAKEFLAGS", "").partition("-- ")[2])
+    for name in typed:
+        if name in (all_of_them := {*known, *more}):
+            continue
+        close = difflib.get_close_matches(name.upper(), sorted(all_of_them), n=1, cutoff=0.75)
+        others = ", and the notebooks' parameters in capitals" if more else ""
+        there = f"There are {', '.join(known)}{others}."
+        raise NotebookError(
+            f"{name} would be ignored",
+            cause="this command has no such variable",
+            next_step=f"Did you mean {close[0]}?" if close else there,
+        )
 
 
 _NOT_WRITABLE = {  # a full disk, a missing permission, something else of that name

@@ -137,6 +137,11 @@ def parameters_of(node: Any) -> dict[str, Any]:
     return found
 
 
+def variables(lessons: Sequence[Lesson]) -> set[str]:
+    """The environment's names of all parameters of these notebooks."""
+    return {name.upper() for lesson in lessons for name in lesson.parameters} - ENVIRONMENT
+
+
 def from_environment(lesson: Lesson, environ: Mapping[str, str]) -> dict[str, Any]:
     """Parameters that the environment overrides: `TARGET=kubernetes` sets `target`.
 

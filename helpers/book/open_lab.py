@@ -18,6 +18,8 @@ import sys
 from pathlib import Path
 
 from helpers import settings
+from helpers.book.command import check_typed
+from helpers.errors import NotebookError
 
 WORKSPACE = "tutorial"
 _CONTENTS = "README.md"
@@ -98,6 +100,10 @@ def _hash(content: bytes) -> str:
 
 def main(options: list[str]) -> None:
     """Makes the copies and becomes JupyterLab."""
+    try:
+        check_typed(os.environ, "LAB")
+    except NotebookError as error:
+        sys.exit(f"lab: {error}")
     for name in copy():
         print(
             f"lab: notebooks/{name} has changed since you copied it, and so has your lab/{name}. "

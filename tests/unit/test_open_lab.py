@@ -83,3 +83,9 @@ def test_options_are_passed_on_and_come_last() -> None:
 def test_jupyterlab_gets_settings_that_it_can_read() -> None:
     settings_of_ours = json.loads((settings.ROOT / "setup/jupyterlab/overrides.json").read_text())
     assert len(settings_of_ours) == 2
+
+
+def test_a_variable_that_make_lab_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAKEFLAGS", r" -- LAB=--no-browser\ --port=1 TARGET=kubernetes")
+    with pytest.raises(SystemExit, match=r"TARGET would be ignored.*There are LAB, PYTHON"):
+        open_lab.main([])

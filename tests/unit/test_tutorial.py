@@ -252,6 +252,30 @@ def test_a_target_or_a_network_that_there_is_not_is_told_before_the_first_notebo
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("typed", "step"),
+    [
+        ("NOTEBOK=00 01", "Did you mean NOTEBOOKS?"),
+        ("notebooks:=00", "Did you mean NOTEBOOKS?"),
+        ("SIZES=3", "Did you mean SIZE?"),
+        ("X=1", "There are NOTEBOOKS, PYTHON, and the notebooks' parameters in capitals."),
+    ],
+)
+def test_a_variable_that_nobody_would_read_is_refused(run: Run, typed: str, step: str) -> None:
+    name = typed.partition("=")[0].rstrip(":")
+    answer = call(run.folder, MAKEFLAGS=makeflags("SIZE=7", typed, "NOTEBOOKS=00 01"))
+    assert (answer.status, answer.printed) == (
+        2, f"{name} would be ignored: this command has no such variable. {step}\n",
+    )  # fmt: skip
+
+
+def makeflags(*words: str) -> str:
+    """What make hands on of its command line."""
+    makefile = "all:\n\t@printenv MAKEFLAGS\n"
+    command = ["make", "--silent", "--file=-", *words]
+    return subprocess.run(command, input=makefile, text=True, capture_output=True).stdout.strip()
+
+
 def test_a_parameter_of_another_type_is_told(run: Run) -> None:
     answer = call(run.folder, NOTEBOOKS="00", SIZE="wide")
     assert answer.status == 2
