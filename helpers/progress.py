@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,26 +12,59 @@ from html import escape
 from typing import Any
 
 _REWRITE_EVERY_S = 0.25
+_COUNT_EVERY_S = 1.0
 _NO_WORDS_S = 1.0  # a shorter wait needs none
 
 
 class Line:
-    """A line of progress: updated in place on a screen, otherwise written once, at the end."""
+    """A line of progress: updated in place on a screen, otherwise written once, at the end.
+
+    To a text that ends in `…` the seconds are added that it has been there, so that whoever looks
+    sees that something goes on.
+    """
 
     def __init__(self) -> None:
         self._text = self._pending = ""
-        self._changed = -math.inf
+        self._since = self._changed = -math.inf
         self._display: Any = None
         self._rewrites = sys.stdout.isatty()
-        self._notebook = _in_a_kernel()
+        self._cell = _cell()
+        self._lock, self._counting = threading.Lock(), False
 
     def show(self, text: str, *, now: bool = False) -> None:
         """Replaces the line; at most four times a second, unless it has to be `now`."""
-        self._pending, moment = text, time.monotonic()
-        if text == self._text or not (now or moment - self._changed >= _REWRITE_EVERY_S):
+        with self._lock:
+            if text != self._pending:
+                self._pending, self._since = text, time.monotonic()
+            if now or time.monotonic() - self._changed >= _REWRITE_EVERY_S:
+                self._write(text)
+            if text.endswith("…") and not self._counting and (self._cell or self._rewrites):
+                self._counting = True
+                threading.Thread(target=self._count, daemon=True).start()
+
+    def end(self, text: str = "") -> None:
+        """Leaves the line, with these last words, as it is; what follows starts on the next one."""
+        self.show((text or self._pending).removesuffix("…").rstrip(), now=True)
+        if self._text and self._cell is None:
+            print("" if self._rewrites else self._text, flush=True)
+
+    def _count(self) -> None:
+        while True:
+            time.sleep(_COUNT_EVERY_S)
+            with self._lock:
+                # The cell may have ended by an error, and the line with it.
+                if not self._pending.endswith("…") or self._cell != _cell():
+                    self._counting = False
+                    return
+                waited_s = time.monotonic() - self._since
+                if waited_s >= _COUNT_EVERY_S:
+                    self._write(f"{self._pending} {waited_s:.0f} s")
+
+    def _write(self, text: str) -> None:
+        if text == self._text:
             return
-        before, self._text, self._changed = self._text, text, moment
-        if self._notebook:
+        before, self._text, self._changed = self._text, text, time.monotonic()
+        if self._cell is not None:
             from IPython.display import display
 
             if self._display is None:
@@ -39,12 +73,6 @@ class Line:
                 self._display.update(_Text(text))
         elif self._rewrites:
             print("\r" + text.ljust(len(before)), end="", flush=True)
-
-    def end(self, text: str = "") -> None:
-        """Leaves the line, with these last words, as it is; what follows starts on the next one."""
-        self.show(text or self._pending, now=True)
-        if self._text and not self._notebook:
-            print("" if self._rewrites else self._text, flush=True)
 
 
 class Repeated:
@@ -92,10 +120,6 @@ class _Text(str):
 
     def _repr_html_(self) -> str:
         return f'<div class="progress" style="opacity: .7">{escape(self)}</div>'
-
-
-def _in_a_kernel() -> bool:
-    return _cell() is not None
 
 
 def _cell() -> int | None:

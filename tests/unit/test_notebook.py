@@ -47,6 +47,13 @@ def run() -> Any:
         "claim('even_by_hand', 0.5 < 0.1, 'The shares are even.', otherwise='They are not.')",
         "claim('faster', 1.0 > 1.2, 'Four are faster than one.')",
         "from helpers import progress\n"
+        "from helpers.lab import wait_until\n"
+        "progress._COUNT_EVERY_S = 0.01\n"
+        "line = Line()\n"
+        "line.show('writing …')\n"
+        "counts = lambda: line._text == 'writing … 0 s'\n"
+        "wait_until(counts, what='the seconds', timeout_s=30, poll_s=0.001)\n"
+        "line.end()",
         "progress._NO_WORDS_S = 0\n"
         "loads, said, end = progress.Repeated('load'), [], Line.show\n"
         "Line.show = lambda self, text, now=False: (said.append(text), end(self, text, now=True))\n"
@@ -88,8 +95,13 @@ def test_progress_is_one_line_that_ends_with_what_was_done(run: Any) -> None:
     assert lines[0].data["text/plain"] == "2 loads in 3 s"
 
 
+def test_what_takes_long_counts_its_seconds(run: Any) -> None:
+    assert [o for o in run.cells[8].outputs if o.output_type == "error"] == []
+    assert run.cells[8].outputs[0].data["text/plain"] == "writing"
+
+
 def test_loads_of_one_cell_share_a_line(run: Any) -> None:
-    line, said = run.cells[8].outputs
+    line, said = run.cells[9].outputs
     expected = ["load 1: 1 of 4 s", "1 load in 0 s", "load 2: 2 of 4 s", "2 loads in 0 s"]
     assert ast.literal_eval(said.data["text/plain"]) == expected
     assert line.data["text/plain"] == expected[-1]
