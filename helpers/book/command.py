@@ -40,33 +40,29 @@ def call(run: Callable[[], int]) -> int:
             signal.signal(number, handler)
 
 
-def check_typed(environ: Mapping[str, str], *known: str, more: Iterable[str] = ()) -> None:
-    """Refuses a variable that was typed behind `make` and that nobody would read.
+def check_typed(environ: Mapping[str, str], known: Iterable[str]) -> None:
+    """Refuses a variable that was typed behind `make` and is all but one that the command has.
 
-    One before `make` isn't looked at: an environment is full of other programs' variables.
+    Others may be another program's: make puts all of them into the environment. One before `make`
+    isn't looked at, since an environment is full of names that nobody chose for us.
 
     Args:
         environ: in which make says what was typed.
         known: the command's variables.
-        more: further ones, too many to list.
 
     Raises:
-        NotebookError: there is one that isn't known.
+        NotebookError: there is such a one.
     """
-    known = (*known, "PYTHON")
+    names = sorted({*known, "PYTHON"})
     # A blank in a value has a backslash: ` -- NOTEBOOKS=01\ 02 NETWORK=light`.
     typed = re.findall(r"(?<!\\) (\w+)\W?=", " " + environ.get("MAKEFLAGS", "").partition("-- ")[2])
-    for name in typed:
-        if name in (all_of_them := {*known, *more}):
-            continue
-        close = difflib.get_close_matches(name.upper(), sorted(all_of_them), n=1, cutoff=0.75)
-        others = ", and the notebooks' parameters in capitals" if more else ""
-        there = f"There are {', '.join(known)}{others}."
-        raise NotebookError(
-            f"{name} would be ignored",
-            cause="this command has no such variable",
-            next_step=f"Did you mean {close[0]}?" if close else there,
-        )
+    for name in set(typed) - set(names):
+        for meant in difflib.get_close_matches(name.upper(), names, n=1, cutoff=0.75):
+            raise NotebookError(
+                f"{name} would be ignored",
+                cause="this command has no such variable",
+                next_step=f"Did you mean {meant}?",
+            )
 
 
 _NOT_WRITABLE = {  # a full disk, a missing permission, something else of that name

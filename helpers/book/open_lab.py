@@ -88,6 +88,7 @@ def command(options: list[str], *, lab: Path = settings.LAB) -> list[str]:
         f"--LabApp.workspaces_dir={lab / '.workspaces'}",
         f"--LabApp.app_settings_dir={_SETTINGS}",  # no pop-up about news; Markdown shown as a page
         "--LanguageServerManager.autodetect=False",  # or it lists twenty that aren't installed
+        "--MappingKernelManager.transport_encryption=auto",  # or each kernel warns that it has none
         # In a container there is nobody else. It listens on loopback only, and asks for its token.
         *(["--allow-root"] if os.getuid() == 0 else []),
         *options,
@@ -101,7 +102,7 @@ def _hash(content: bytes) -> str:
 def main(options: list[str]) -> None:
     """Makes the copies and becomes JupyterLab."""
     try:
-        check_typed(os.environ, "LAB")
+        check_typed(os.environ, {"LAB"})
     except NotebookError as error:
         sys.exit(f"lab: {error}")
     for name in copy():

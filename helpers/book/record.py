@@ -217,7 +217,7 @@ def run(environ: Mapping[str, str], *, folder: Path, console: Console) -> int:
             that can't be used.
     """
     found = lessons.find(folder)
-    command.check_typed(environ, "NOTEBOOKS", more=lessons.variables(found))
+    command.check_typed(environ, {"NOTEBOOKS", *lessons.variables(found)})
     chosen = lessons.choose(found, environ.get("NOTEBOOKS", ""))
     chosen = [lesson for lesson in chosen if needing(lessons.read(lesson.path))]
     names = ", ".join(lesson.number for lesson in chosen) or "nothing: no cell needs it"

@@ -193,7 +193,7 @@ def run(environ: Mapping[str, str], *, folder: Path, output: Path, console: Cons
             writing to the same folder; or the folder can't be written to.
     """
     found = lessons.find(folder)
-    command.check_typed(environ, "NOTEBOOKS", more=lessons.variables(found))
+    command.check_typed(environ, {"NOTEBOOKS", *lessons.variables(found)})
     chosen = lessons.choose(found, environ.get("NOTEBOOKS", ""))
     overrides = {lesson.number: lessons.from_environment(lesson, environ) for lesson in chosen}
     _check(overrides.values())
