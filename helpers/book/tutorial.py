@@ -216,6 +216,7 @@ def _run_chosen(
         highlight=False,
     )
     outcomes = run_all(chosen, output=output, overrides=overrides, console=console)
+    console.print("Making the pages …", highlight=False)
     earlier = _earlier(output, found, {outcome.lesson.number for outcome in outcomes})
     entries = sorted([*map(as_json, outcomes), *earlier], key=lambda entry: entry["number"])
     ok = len(outcomes) == len(chosen) and all(outcome.status == "ok" for outcome in outcomes)
