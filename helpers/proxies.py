@@ -18,8 +18,9 @@ import re
 import sys
 from collections.abc import Iterable
 
-# urllib compares with the host as it stands in the URL, the others without brackets.
-THIS_MACHINE = ("localhost", "127.0.0.1", "::1", "[::1]")
+# Without `[::1]`, which urllib alone would need for such a URL: httpx, and so JupyterLab, takes it
+# for a wrong port and fails.
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 # What tests/cluster/up gives to its cluster: RFC 2544's, which no network routes.
 TEST_CLUSTER = ("198.18.0.0/15",)
 _GRPC = "no_grpc_proxy"

@@ -106,7 +106,9 @@ def run(environ: Mapping[str, str], *, folder: Path, output: Path, console: Cons
     Raises:
         TutorialError: the environment names a notebook or a value that there is not.
     """
-    chosen = lessons.choose(lessons.find(folder), environ.get("NOTEBOOKS", ""))
+    found = lessons.find(folder)
+    command.check_typed(environ, {"NOTEBOOKS", "RUNS", *lessons.variables(found)})
+    chosen = lessons.choose(found, environ.get("NOTEBOOKS", ""))
     parameters = {lesson.number: lessons.from_environment(lesson, environ) for lesson in chosen}
     loops, runs = machine.usable_cores(), _runs(environ)
     outcomes: list[tuple[str, Outcome]] = []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import fcntl
 import logging
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,6 +38,31 @@ def call(run: Callable[[], int]) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def check_typed(environ: Mapping[str, str], known: Iterable[str]) -> None:
+    """Refuses a variable that was typed behind `make` and is all but one that the command has.
+
+    Others may be another program's: make puts all of them into the environment. One before `make`
+    isn't looked at, since an environment is full of names that nobody chose for us.
+
+    Args:
+        environ: in which make says what was typed.
+        known: the command's variables.
+
+    Raises:
+        NotebookError: there is such a one.
+    """
+    names = sorted({*known, "PYTHON"})
+    # A blank in a value has a backslash: ` -- NOTEBOOKS=01\ 02 NETWORK=light`.
+    typed = re.findall(r"(?<!\\) (\w+)\W?=", " " + environ.get("MAKEFLAGS", "").partition("-- ")[2])
+    for name in set(typed) - set(names):
+        for meant in difflib.get_close_matches(name.upper(), names, n=1, cutoff=0.75):
+            raise NotebookError(
+                f"{name} would be ignored",
+                cause="this command has no such variable",
+                next_step=f"Did you mean {meant}?",
+            )
 
 
 _NOT_WRITABLE = {  # a full disk, a missing permission, something else of that name

@@ -137,6 +137,11 @@ def parameters_of(node: Any) -> dict[str, Any]:
     return found
 
 
+def variables(lessons: Sequence[Lesson]) -> set[str]:
+    """The environment's names of all parameters of these notebooks."""
+    return {name.upper() for lesson in lessons for name in lesson.parameters} - ENVIRONMENT
+
+
 def from_environment(lesson: Lesson, environ: Mapping[str, str]) -> dict[str, Any]:
     """Parameters that the environment overrides: `TARGET=kubernetes` sets `target`.
 
@@ -172,7 +177,7 @@ def _read_as(default: Any, text: str) -> Any:
 
 
 def strip(path: Path) -> bool:
-    """Removes outputs and execution counts from a notebook in place.
+    """Removes outputs, execution counts and what editors note of cells from a notebook in place.
 
     Returns:
         Whether there was anything to remove.
@@ -183,8 +188,8 @@ def strip(path: Path) -> bool:
     node = read(path)
     before = nbformat.writes(node)
     for cell in node.cells:
-        for noise in ("execution", "papermill", "collapsed", "scrolled"):
-            cell.metadata.pop(noise, None)
+        for noise in cell.metadata.keys() - {"tags"}:  # of VS Code, JupyterLab and papermill
+            del cell.metadata[noise]
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     node.metadata.pop("papermill", None)

@@ -18,6 +18,8 @@ import sys
 from pathlib import Path
 
 from helpers import settings
+from helpers.book.command import check_typed
+from helpers.errors import NotebookError
 
 WORKSPACE = "tutorial"
 _CONTENTS = "README.md"
@@ -86,6 +88,7 @@ def command(options: list[str], *, lab: Path = settings.LAB) -> list[str]:
         f"--LabApp.workspaces_dir={lab / '.workspaces'}",
         f"--LabApp.app_settings_dir={_SETTINGS}",  # no pop-up about news; Markdown shown as a page
         "--LanguageServerManager.autodetect=False",  # or it lists twenty that aren't installed
+        "--MappingKernelManager.transport_encryption=auto",  # or each kernel warns that it has none
         # In a container there is nobody else. It listens on loopback only, and asks for its token.
         *(["--allow-root"] if os.getuid() == 0 else []),
         *options,
@@ -98,6 +101,10 @@ def _hash(content: bytes) -> str:
 
 def main(options: list[str]) -> None:
     """Makes the copies and becomes JupyterLab."""
+    try:
+        check_typed(os.environ, {"LAB"})
+    except NotebookError as error:
+        sys.exit(f"lab: {error}")
     for name in copy():
         print(
             f"lab: notebooks/{name} has changed since you copied it, and so has your lab/{name}. "

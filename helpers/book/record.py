@@ -216,7 +216,9 @@ def run(environ: Mapping[str, str], *, folder: Path, console: Console) -> int:
         TutorialError: the environment names a notebook or a value that there is not, or a cluster
             that can't be used.
     """
-    chosen = lessons.choose(lessons.find(folder), environ.get("NOTEBOOKS", ""))
+    found = lessons.find(folder)
+    command.check_typed(environ, {"NOTEBOOKS", *lessons.variables(found)})
+    chosen = lessons.choose(found, environ.get("NOTEBOOKS", ""))
     chosen = [lesson for lesson in chosen if needing(lessons.read(lesson.path))]
     names = ", ".join(lesson.number for lesson in chosen) or "nothing: no cell needs it"
     console.print(f"Recording {names}", highlight=False)

@@ -6,12 +6,13 @@ import ast
 import logging
 import os
 import signal
+import sys
 import textwrap
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -31,6 +32,7 @@ from helpers.lab import recordings
 from helpers.lab.claims import Claim, claims
 from helpers.lab.publishing import Published, published_items
 
+STOPPING = "Stopping: the notebook's kernel and the servers that it started are ending …"
 CELL_TIMEOUT_S = 900  # no cell of ours takes a tenth of it; a hung one must not hang CI
 
 # JSON of a cell's place and of its error, as in `results.json`.
@@ -66,7 +68,12 @@ class _Client(PapermillNotebookClient):
     """Papermill's client; a notebook that fails half-way still publishes what it has."""
 
     def papermill_execute_cells(self) -> None:
-        super().papermill_execute_cells()
+        try:
+            super().papermill_execute_cells()
+        except KeyboardInterrupt:
+            with suppress(OSError):  # after SIGHUP there is no terminal to say it on
+                print(STOPPING, file=sys.stderr, flush=True)
+            raise
         for index, cell in enumerate(self.nb.cells):
             if "published" in tags(cell) and not cell.outputs and self.nb_man.stopped:
                 whole = cell.source

@@ -193,6 +193,7 @@ def run(environ: Mapping[str, str], *, folder: Path, output: Path, console: Cons
             writing to the same folder; or the folder can't be written to.
     """
     found = lessons.find(folder)
+    command.check_typed(environ, {"NOTEBOOKS", *lessons.variables(found)})
     chosen = lessons.choose(found, environ.get("NOTEBOOKS", ""))
     overrides = {lesson.number: lessons.from_environment(lesson, environ) for lesson in chosen}
     _check(overrides.values())
@@ -215,6 +216,7 @@ def _run_chosen(
         highlight=False,
     )
     outcomes = run_all(chosen, output=output, overrides=overrides, console=console)
+    console.print("Making the pages …", highlight=False)
     earlier = _earlier(output, found, {outcome.lesson.number for outcome in outcomes})
     entries = sorted([*map(as_json, outcomes), *earlier], key=lambda entry: entry["number"])
     ok = len(outcomes) == len(chosen) and all(outcome.status == "ok" for outcome in outcomes)

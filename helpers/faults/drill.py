@@ -16,11 +16,13 @@ from helpers.errors import ClusterError, LoadError
 from helpers.faults.fault import Fault, Moment, table
 from helpers.load import traffic
 from helpers.load.traffic import Flow
+from helpers.progress import Repeated
 
 _LOOK_S = 0.25  # how often the replicas are looked at
 _CALM_S = 1.0  # of requests that are all answered in time: the fault is over for the clients
 _CONCURRENCY = 16  # in flight, to find what the replicas can do
 _PATIENCE = 3  # a fault lasts this many times as long at most, to have its answers
+_starts, _faults = Repeated("start"), Repeated("fault")
 SLOW_S = 1.0  # an answer after more than this disturbs a client, as one that is lost does
 
 
@@ -89,7 +91,7 @@ class Drill:
             LoadError: a client doesn't start, or the service isn't well to begin with.
         """
         self._zero = time.monotonic()
-        with ExitStack() as stack:
+        with _starts.once() as self._say, ExitStack() as stack:
             known = self._known()
             for name, resilience in self._clients.items():
                 balances = resilience.balancing == "round_robin"
@@ -165,30 +167,33 @@ class Drill:
         Raises:
             LoadError: it isn't well again in time.
         """
-        began_s = self.now_s
-        with ExitStack() as broken:
-            if undo is not None:
-                broken.callback(undo)
-            if isinstance(action, AbstractContextManager):
-                broken.enter_context(action)
-            else:
-                action()
-            took_s = self.now_s - began_s
-            latest_s = began_s + _PATIENCE * lasts_s
-            self._until(
-                lambda: (
-                    self.now_s >= began_s + lasts_s
-                    and (self._answers(began_s) >= answers or self.now_s >= latest_s)
-                ),
-                name,
-                _PATIENCE * lasts_s + 60,
-            )
-        if noticed:
-            self._until(lambda: self._went_after(began_s), f"{name}: nothing noticed it", timeout_s)
-        undone_s = self.now_s
-        # The clients have to have seen it: what is due from now on decides.
-        self._until(lambda: self._is_well(max(undone_s, began_s + _CALM_S)), name, timeout_s)
-        return self._note(name, saved_by or {}, began_s, took_s)
+        with _faults.once() as self._say:
+            began_s = self.now_s
+            with ExitStack() as broken:
+                if undo is not None:
+                    broken.callback(undo)
+                if isinstance(action, AbstractContextManager):
+                    broken.enter_context(action)
+                else:
+                    action()
+                took_s = self.now_s - began_s
+                latest_s = began_s + _PATIENCE * lasts_s
+                self._until(
+                    lambda: (
+                        self.now_s >= began_s + lasts_s
+                        and (self._answers(began_s) >= answers or self.now_s >= latest_s)
+                    ),
+                    name,
+                    _PATIENCE * lasts_s + 60,
+                )
+            if noticed:
+                self._until(
+                    lambda: self._went_after(began_s), f"{name}: nothing noticed it", timeout_s
+                )
+            undone_s = self.now_s
+            # The clients have to have seen it: what is due from now on decides.
+            self._until(lambda: self._is_well(max(undone_s, began_s + _CALM_S)), name, timeout_s)
+            return self._note(name, saved_by or {}, began_s, took_s)
 
     def calm(self, seconds: float = _CALM_S) -> None:
         """Waits until the requests of so many seconds were answered, all in time."""
@@ -247,9 +252,11 @@ class Drill:
         return True
 
     def _until(self, true: Callable[[], bool], what: str, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
+        start = time.monotonic()
         while not true():
-            if time.monotonic() > deadline:
+            waited_s = time.monotonic() - start
+            self._say(f"waiting for the clients and replicas, {waited_s:.0f} s")
+            if waited_s > timeout_s:
                 state = "; ".join(f"{name}: {flow}" for name, flow in self.flows.items())
                 raise LoadError(
                     f"The service is not well again {timeout_s:g} s after {what}",

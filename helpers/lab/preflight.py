@@ -134,13 +134,22 @@ class Table:
 
     def _repr_html_(self) -> str:
         left, names = 'style="text-align: left"', ("", "", "found", "needed for", "what to do")
+        # A path is wider than its column on a small screen.
+        breaks = 'style="text-align: left; overflow-wrap: anywhere"'
         head = "".join(f'<th scope="col" {left}>{name}</th>' for name in names)
         marks, rows = {OK: "✓", MISSING: "○", WARNING: "!"}, []
         for check in self.checks:
             style = _FINE if check.status == OK else _NOT_FINE
             word = f"{marks[check.status]}&nbsp;{check.status}"
-            texts = (check.name, check.found, check.needed_for, check.what_to_do)
-            cells = "".join(f"<td {left}>{escape(text)}</td>" for text in texts)
+            cells = "".join(
+                f"<td {how}>{escape(text)}</td>"
+                for text, how in (
+                    (check.name, left),
+                    (check.found, breaks),
+                    (check.needed_for, left),
+                    (check.what_to_do, breaks),
+                )
+            )
             status = f'<td class="status {check.status.lower()}" {left}>'
             rows.append(f'<tr>{status}<b style="{style}">{word}</b></td>{cells}</tr>')
         body = "".join(rows)

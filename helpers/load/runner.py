@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import selectors
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,11 +24,13 @@ from helpers.closing import scratch
 from helpers.errors import LoadError, ServerUnavailableError
 from helpers.load.child import Child
 from helpers.load.run import Generator, Run
+from helpers.progress import Repeated
 
 _START_S = 60.0  # for a Python process to start on a busy machine
 _LEAD_S = 0.05  # from the word to start until the warm-up begins
 _SPARE_S = 30.0  # after the last deadline of a request sent late: then a generator hangs
-_LOOK_S = 0.5  # how often the precision reached is looked at
+_LOOK_S = 0.5  # how often the precision reached is looked at, and how far a load is said
+_loads = Repeated("load")
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,12 @@ def execute(plan: Plan) -> Run:
         ServerUnavailableError: no connection could be made.
         LoadError: a generator failed or hung.
     """
-    with scratch("load") as folder, ExitStack() as stack:
+    with scratch("load") as folder, _loads.once() as say, ExitStack() as stack:
         children = [
             stack.enter_context(_Generator(plan, i, Path(folder)))
             for i in range(plan.settings["processes"])
         ]
+        _await(children, time.monotonic() + _START_S, lambda: say("the generator starts"))
         for child in children:
             child.ready(plan)
         warmup_s, duration_s = plan.settings["warmup_s"], plan.settings["duration_s"]
@@ -74,8 +77,15 @@ def execute(plan: Plan) -> Run:
             child.say(f"start {zero!r}")
         # The window may be longer by a time-out, and its last request takes one at most.
         deadline = zero + duration_s + 3 * plan.settings["timeout_s"] + _SPARE_S
-        if plan.precision is not None:
-            _watch(children, zero, plan)
+        limit = "" if plan.settings["requests"] else f" of {warmup_s + duration_s:.0f}"
+
+        def look() -> bool:
+            say(f"{max(0.0, time.monotonic() - zero + warmup_s):.0f}{limit} s")
+            return _is_known(children, zero, plan)
+
+        if _await(children, deadline, look):
+            for child in children:
+                child.say("stop")
         ends = [child.result(deadline) for child in children]
         records = np.concatenate([child.records() for child in children])
     return _run(plan, ends, records)
@@ -104,22 +114,27 @@ def _run(plan: Plan, ends: list[dict[str, Any]], records: stats.Records) -> Run:
     )
 
 
-def _watch(children: list[_Generator], zero: float, plan: Plan) -> None:
-    """Ends the run as soon as its figure is known well enough."""
-    assert plan.precision is not None
+def _await(
+    children: Sequence[_Generator], deadline: float, look: Callable[[], bool | None]
+) -> bool:
+    """Waits until one of them says something, or a look is enough: then it returns True."""
     with selectors.DefaultSelector() as selector:
         for child in children:
             selector.register(child.output, selectors.EVENT_READ)
-        while not selector.select(_LOOK_S):
-            now = time.monotonic() - zero
-            if now <= 0:
-                continue
-            records = np.concatenate([child.records() for child in children])
-            width = stats.half_width(records, plan.settings["precision_of"], duration_s=now)
-            if width is not None and width <= plan.precision:
-                for child in children:
-                    child.say("stop")
-                return
+        while not selector.select(_LOOK_S) and time.monotonic() < deadline:
+            if look():
+                return True
+    return False
+
+
+def _is_known(children: Sequence[_Generator], zero: float, plan: Plan) -> bool:
+    """Whether the run's figure is known as well as was asked for."""
+    now = time.monotonic() - zero
+    if plan.precision is None or now <= 0:
+        return False
+    records = np.concatenate([child.records() for child in children])
+    width = stats.half_width(records, plan.settings["precision_of"], duration_s=now)
+    return width is not None and width <= plan.precision
 
 
 class _Generator(Child):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,16 @@ FIRST = {
 MAY_BE_ON_RED: tuple[str, ...] = ()
 # What JupyterLab itself says in the console, and nothing of ours can change.
 THEIRS: tuple[str, ...] = ()
+# The same of Jupyter's server in the terminal: of each notebook that is opened for the first time,
+# and of its own default settings.
+SERVERS_OWN = ("is not trusted", "websocket_ping_timeout")
 
 # The notebook that is in front, as its file would be.
 CELLS = "() => jupyterapp.shell.currentWidget.content.model.sharedModel.toJSON().cells"
+# The outputs that have to be scrolled sideways, by their first words.
+TOO_WIDE = """found => found
+  .filter(output => output.scrollWidth > output.clientWidth + 1)
+  .map(output => `${output.textContent.slice(0, 80)}: ${output.scrollWidth} px`)"""
 READY = """(name) => {
   const panel = jupyterapp.shell.currentWidget;
   return panel?.context?.path?.endsWith(name) && panel.context.isReady
@@ -84,7 +92,20 @@ def test_a_notebook_runs_and_runs_again(
         page.evaluate("async () => { await window.ran }")
         check(page.evaluate(CELLS))
     assert page.locator(".jp-OutputArea-output").count() > 0
+    pictures = page.locator(".jp-OutputArea-output img")
+    assert pictures.count() > 0
+    assert pictures.evaluate_all("found => found.filter(picture => !picture.alt).length") == 0
+    page.set_viewport_size({"width": 1024, "height": 900})  # a small laptop's
+    assert page.locator(".jp-OutputArea-output").evaluate_all(TOO_WIDE) == []
     assert errors == []
+
+
+def test_the_terminal_shows_no_error(lab: tuple[str, Path]) -> None:
+    """What the newcomer sees behind the browser, after all of the above."""
+    said = (lab[1].parent / "log").read_text().splitlines()
+    assert len(said) > 5
+    wrong = [line for line in said if re.search(r"^\[[WE] |WARNING|ERROR|Traceback", line)]
+    assert [line for line in wrong if not any(words in line for words in SERVERS_OWN)] == []
 
 
 def check(cells: list[dict[str, Any]]) -> None:

@@ -298,7 +298,7 @@ def test_an_export_that_is_stopped_says_so_in_one_line(tmp_path: Path) -> None:
     )
     said = f"{done.stdout}{done.stderr}".strip().splitlines()
     assert said == [
-        "the light network, plain form: writing the graph …",  # how far it was
+        "the light network, plain form: writing the graph",  # how far it was
         "Interrupted: the export was stopped, and left nothing half written. "
         "Run it again to have it.",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,21 @@ def run() -> Any:
         "claim('even', 0.05 < 0.1, 'The shares are even.', otherwise='They are not.')",
         "claim('even_by_hand', 0.5 < 0.1, 'The shares are even.', otherwise='They are not.')",
         "claim('faster', 1.0 > 1.2, 'Four are faster than one.')",
+        "from helpers import progress\n"
+        "from helpers.lab import wait_until\n"
+        "progress._COUNT_EVERY_S = 0.01\n"
+        "line = Line()\n"
+        "line.show('writing …')\n"
+        "counts = lambda: line._text == 'writing … 0 s'\n"
+        "wait_until(counts, what='the seconds', timeout_s=30, poll_s=0.001)\n"
+        "line.end()",
+        "progress._NO_WORDS_S = 0\n"
+        "loads, said, end = progress.Repeated('load'), [], Line.show\n"
+        "Line.show = lambda self, text, now=False: (said.append(text), end(self, text, now=True))\n"
+        "for seconds in (1, 2):\n"
+        "    with loads.once() as say:\n"
+        "        say(f'{seconds} of 4 s')\n"
+        "said",
     )
 
 
@@ -77,6 +93,18 @@ def test_progress_is_one_line_that_ends_with_what_was_done(run: Any) -> None:
     lines = [output for output in run.cells[2].outputs if output.output_type == "display_data"]
     assert len(lines) == 1
     assert lines[0].data["text/plain"] == "2 loads in 3 s"
+
+
+def test_what_takes_long_counts_its_seconds(run: Any) -> None:
+    assert [o for o in run.cells[8].outputs if o.output_type == "error"] == []
+    assert run.cells[8].outputs[0].data["text/plain"] == "writing"
+
+
+def test_loads_of_one_cell_share_a_line(run: Any) -> None:
+    line, said = run.cells[9].outputs
+    expected = ["load 1: 1 of 4 s", "1 load in 0 s", "load 2: 2 of 4 s", "2 loads in 0 s"]
+    assert ast.literal_eval(said.data["text/plain"]) == expected
+    assert line.data["text/plain"] == expected[-1]
 
 
 def test_a_picture_carries_its_alternative_text_and_half_its_pixels_as_width(run: Any) -> None:

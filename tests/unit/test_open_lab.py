@@ -60,6 +60,16 @@ def test_all_links_of_the_contents_lead_somewhere(tmp_path: Path) -> None:
     assert (len(links) > len(names), missing) == (True, [])
 
 
+def test_what_was_measured_leads_to_what_explains_its_words() -> None:
+    docs = settings.ROOT / "docs"
+    links = re.findall(r"\]\(([^)]+)\)", (docs / "measured.md").read_text())
+    anchors = [link.partition("#")[2] for link in links if "#" in link]
+    terms = re.findall(r"^### (.+)$", (docs / "glossary.md").read_text(), re.MULTILINE)
+    there = {re.sub(r"[^\w-]", "", term.lower().replace(" ", "-")) for term in terms}
+    assert (len(anchors) > 3, set(anchors) - there) == (True, set())
+    assert [link for link in links if not (docs / link.partition("#")[0]).exists()] == []
+
+
 def test_git_ignores_the_copies() -> None:
     assert "/lab/" in (settings.ROOT / ".gitignore").read_text().splitlines()
 
@@ -73,3 +83,9 @@ def test_options_are_passed_on_and_come_last() -> None:
 def test_jupyterlab_gets_settings_that_it_can_read() -> None:
     settings_of_ours = json.loads((settings.ROOT / "setup/jupyterlab/overrides.json").read_text())
     assert len(settings_of_ours) == 2
+
+
+def test_a_variable_that_make_lab_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAKEFLAGS", r" -- KUBECONFIG=/x LABS=--no-browser\ --port=1")
+    with pytest.raises(SystemExit, match=r"LABS would be ignored.*Did you mean LAB"):
+        open_lab.main([])

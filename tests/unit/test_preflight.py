@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 from pathlib import Path
 
 import pytest
+from colours import LEAST, contrast
 
 from helpers.errors import SetupError
 from helpers.lab import preflight
@@ -159,6 +161,16 @@ def test_little_memory_and_disk_are_warnings(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_table_escapes_what_it_found() -> None:
     check = Check("GPU", OK, "<b>L4</b> & more", "speed")
     assert "&lt;b&gt;L4&lt;/b&gt; &amp; more" in preflight.table([check])._repr_html_()
+
+
+def test_the_table_can_be_read_in_either_theme() -> None:
+    checks = [Check("GPU", MISSING, "no driver", "speed"), Check("Disk", OK, "1 GiB", "logs")]
+    html = preflight.table(checks)._repr_html_()
+    colours = re.findall(r"color: (#\w{6}); background: (#\w{6})", html)
+    assert len(colours) == 2
+    assert [pair for pair in colours if contrast(*pair) < LEAST] == []
+    cells = re.findall(r"<t[hd]\b[^>]*>", html)
+    assert [cell for cell in cells if "text-align: left" not in cell] == []
 
 
 def test_the_table_reads_as_text_too() -> None:

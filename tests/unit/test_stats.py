@@ -180,6 +180,21 @@ def test_one_value_has_no_interval() -> None:
     assert stats.mean([5.0]) == (5.0, stats.Interval(None, None))
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (None, None, "too few samples for an interval"),
+        (0.31, 0.52, "0.31 to 0.52"),
+        (0.31, None, "at least 0.31"),
+        (None, 0.52, "at most 0.52"),
+    ],
+)
+def test_an_interval_says_which_bound_it_lacks(
+    low: float | None, high: float | None, words: str
+) -> None:
+    assert str(stats.Interval(low, high)) == words
+
+
 @pytest.mark.parametrize("offset", [0.0, 0.3, 1.7, 2.9])
 def test_a_rate_of_lumps_does_not_depend_on_where_the_window_cuts_them(offset: float) -> None:
     # 16 answers every 3 s, within 20 ms: 5.33 a second. Counting in the window gives 4.8 to 6.4.

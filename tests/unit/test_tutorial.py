@@ -22,6 +22,7 @@ import pytest
 
 from helpers import settings
 from helpers.book import command, lessons, runner, tutorial
+from helpers.book.runner import STOPPING
 from helpers.lab.publishing import published
 
 pytestmark = pytest.mark.slow  # runs notebooks
@@ -251,6 +252,29 @@ def test_a_target_or_a_network_that_there_is_not_is_told_before_the_first_notebo
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("NOTEBOK=00 01", "NOTEBOOKS"), ("notebooks:=00", "NOTEBOOKS"), ("SIZES=3", "SIZE")],
+)
+def test_a_misspelt_variable_is_refused(run: Run, typed: str, meant: str) -> None:
+    name = typed.partition("=")[0].rstrip(":")
+    answer = call(run.folder, MAKEFLAGS=makeflags("SIZE=7", typed, "KUBECONFIG=/a b"))
+    said = f"{name} would be ignored: this command has no such variable. Did you mean {meant}?\n"
+    assert (answer.status, answer.printed) == (2, said)
+
+
+def test_another_programs_variable_is_not() -> None:
+    flags = makeflags("KUBECONFIG=/a b", "TUTORIAL_CONTEXT=kind", "NOTEBOOKS=00 01")
+    command.check_typed({"MAKEFLAGS": flags}, {"NOTEBOOKS", "CONTEXT"})
+
+
+def makeflags(*words: str) -> str:
+    """What make hands on of its command line."""
+    makefile = "all:\n\t@printenv MAKEFLAGS\n"
+    command = ["make", "--silent", "--file=-", *words]
+    return subprocess.run(command, input=makefile, text=True, capture_output=True).stdout.strip()
+
+
 def test_a_parameter_of_another_type_is_told(run: Run) -> None:
     answer = call(run.folder, NOTEBOOKS="00", SIZE="wide")
     assert answer.status == 2
@@ -315,7 +339,7 @@ def test_an_interrupt_ends_the_kernel_and_what_it_started(
     runner = subprocess.Popen(
         [sys.executable, "-m", "helpers.book.tutorial", *arguments(tmp_path)],
         cwd=settings.ROOT,
-        env={k: v for k, v in os.environ.items() if k != "NOTEBOOKS"},
+        env={k: v for k, v in os.environ.items() if k not in ("NOTEBOOKS", "MAKEFLAGS")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -330,6 +354,8 @@ def test_an_interrupt_ends_the_kernel_and_what_it_started(
     printed, _ = runner.communicate(timeout=60)
     assert runner.returncode == 130
     assert "Traceback" not in printed
+    # At once, and not with the line of the notebook, which comes when all of that has ended.
+    assert printed.index(f"{STOPPING}\n") < printed.index("interrupted")
     assert [p for p in pid_file.read_text().strip(".").split() if psutil.pid_exists(int(p))] == []
     assert "was interrupted" in (tmp_path / "out/index.html").read_text()
 
@@ -346,8 +372,12 @@ def test_an_error_on_purpose_is_no_failure(tmp_path: Path) -> None:
 
 def test_stripping_removes_outputs_and_is_done_once(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "00_first.ipynb"
-    path.write_bytes((run.folder / "out/notebooks/00_first.ipynb").read_bytes())
+    executed = nbformat.read(run.folder / "out/notebooks/00_first.ipynb", as_version=4)
+    folded = {"jp-MarkdownHeadingCollapsed": True, "vscode": {"languageId": "python"}}
+    executed.cells[0].metadata |= folded
+    nbformat.write(executed, path)
     assert [lessons.strip(path), lessons.strip(path)] == [True, False]
     node = nbformat.read(path, as_version=4)
     code = [cell for cell in node.cells if cell.cell_type == "code"]
     assert [(cell.outputs, cell.execution_count) for cell in code] == [([], None)] * len(code)
+    assert {name for cell in node.cells for name in cell.metadata} == {"tags"}

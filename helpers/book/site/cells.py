@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import functools
+import os
 import re
 import warnings
 from collections.abc import Mapping
@@ -58,7 +59,7 @@ def render(node: Any, *, pages: Mapping[str, str], folder: Path) -> Body:
     """
     seconds = _seconds_by_step(node)
     node = _with_words_for_figures(_with_quiet_streams(_without_plumbing(node)))
-    _with_what_cells_need(node, folder=folder)
+    _with_what_cells_need(node)
     exporter = HTMLExporter(template_name="cells", extra_template_basedirs=[str(TEMPLATES)])
     exporter.exclude_anchor_links = True
     with warnings.catch_warnings():
@@ -105,7 +106,7 @@ def _seconds_by_step(node: Any) -> dict[str, float]:
     return found
 
 
-def _with_what_cells_need(node: Any, *, folder: Path) -> None:
+def _with_what_cells_need(node: Any) -> None:
     """Marks in a copy which cells need a cluster, and the files of `helpers/` that each imports."""
     for cell in (one for one in node.cells if one.cell_type == "code"):
         if need(cell.source):
@@ -114,7 +115,8 @@ def _with_what_cells_need(node: Any, *, folder: Path) -> None:
         cell.metadata["files"] = [
             {
                 "name": path.relative_to(settings.ROOT).as_posix(),
-                "link": sources.link(path, folder=folder),
+                # From where the notebook is: `_links` leads it on, with all others.
+                "link": Path(os.path.relpath(path, settings.NOTEBOOKS)).as_posix(),
             }
             for path in sources.imported(cell.source)
         ]
