@@ -1,6 +1,6 @@
 """What serving costs: images a second over gRPC, over those of the same model in process.
 
-    python -m benchmarks.serving --network light --concurrency 16 64
+    python -m benchmarks serving-light --set concurrencies=[16,64]
 
 The model server and the model without a server take turns, round by round, so that the machine's
 drift hits both alike; each round gives one ratio, and the interval comes from the rounds.
@@ -8,7 +8,6 @@ drift hits both alike; each round gives one ratio, and the interval comes from t
 
 from __future__ import annotations
 
-import argparse
 import os
 import socket
 import subprocess
@@ -234,28 +233,3 @@ def table(result: Result) -> str:
             f"({own.interval})"
         )
     return "\n".join(lines)
-
-
-def main() -> None:
-    """Measures, writes the result, prints it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--network", choices=sorted(MODELS), default="light")
-    parser.add_argument("--concurrency", type=int, nargs="+", default=[64])
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--rounds", type=int, default=4)
-    options = parser.parse_args()
-    result = measure(
-        options.network,
-        concurrencies=options.concurrency,
-        batch=options.batch,
-        seconds=options.seconds,
-        rounds=options.rounds,
-    )
-    path = results.write(result)
-    print(table(result))
-    print(path)
-
-
-if __name__ == "__main__":
-    main()
