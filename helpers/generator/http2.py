@@ -59,6 +59,8 @@ class Connection(Transport):
         streams: how many calls the server takes at a time on this connection.
     """
 
+    framed = staticmethod(frames.message)  # a request as it is sent
+
     def __init__(
         self,
         address: tuple[str, int],

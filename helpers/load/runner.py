@@ -43,6 +43,7 @@ class Plan:
         precision: the half width of the figure's interval, as a share, that ends the run.
         answers: requests that have to have ended in the window before it may close.
         settings: what was asked for, as plain data.
+        module: the program that sends the requests.
     """
 
     connections: list[tuple[str, int]]
@@ -52,6 +53,7 @@ class Plan:
     precision: float | None
     answers: int
     settings: dict[str, Any]
+    module: str = "helpers.generator"
 
 
 def execute(plan: Plan) -> Run:
@@ -131,7 +133,7 @@ class _Generator(Child):
         path = folder / f"plan-{number}.json"
         path.write_text(json.dumps(_plan_of(plan, number, folder, self._records)))
         self._records.touch()
-        super().__init__("helpers.generator", str(path), errors=self._errors)
+        super().__init__(plan.module, str(path), errors=self._errors)
 
     def ready(self, plan: Plan) -> None:
         line = self._line(time.monotonic() + _START_S)
