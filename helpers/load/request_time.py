@@ -9,9 +9,7 @@ What none of these clocks accounts for is stated as such.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from helpers import settings
+from helpers.child import Child
 from helpers.client import pages
 from helpers.errors import ClusterError, ExportError
 
@@ -125,23 +123,16 @@ def decoding_share(version: Path, *, batch: int = 4) -> float:
     Raises:
         ExportError: it couldn't be traced; the last words of the process are in the message.
     """
-    with tempfile.TemporaryFile("w+") as errors:
-        done = subprocess.run(
-            [sys.executable, "-m", "helpers.load.request_time", str(version), str(batch)],
-            cwd=settings.ROOT,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            check=False,
+
+    def failed(why: str) -> ExportError:
+        return ExportError(
+            f"{version} couldn't be traced",
+            cause=why,
+            next_step="Export it again: run notebook 01.",
         )
-        if done.returncode:
-            errors.seek(0)
-            raise ExportError(
-                f"{version} couldn't be traced",
-                cause=errors.read().strip().rpartition("\n")[2],
-                next_step="Export it again: run notebook 01.",
-            )
-    spent: dict[str, float] = json.loads(done.stdout)
+
+    with Child("helpers.load.request_time", str(version), str(batch), failed=failed) as child:
+        spent: dict[str, float] = json.loads(child.next())
     decoding = sum(time for kind, time in spent.items() if kind.startswith(_DECODING))
     return decoding / sum(spent.values())
 
@@ -172,4 +163,4 @@ _HOLDERS = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhi
 
 
 if __name__ == "__main__":
-    print(json.dumps(_trace(Path(sys.argv[1]), int(sys.argv[2]))))
+    print(json.dumps(_trace(Path(sys.argv[1]), int(sys.argv[2]))), flush=True)

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from helpers import stats
+from helpers.child import Child
 from helpers.client import Resilience, protos
 from helpers.closing import scratch
 from helpers.errors import LoadError
-from helpers.load.child import Child
 from helpers.load.traffic.flow import Flow
 
 _START_S = 60.0  # for a Python process to start on a busy machine
@@ -80,11 +80,11 @@ class Traffic:
     """Requests that are being sent, by a process of their own. `start` makes it."""
 
     def __init__(self, requests: list[bytes], *, plan: dict[str, Any], zero: float | None) -> None:
-        self._plan, self._last_words = plan, ""
+        self._plan = plan
         self._result: dict[str, Any] = {"details": {}, "hedges": 0, "hedges_won": 0}
         self._folder = scratch("traffic")
         folder = Path(self._folder.name)
-        self._file, self._errors = folder / "records", folder / "errors"
+        self._file = folder / "records"
         self._file.touch()
         for number, request in enumerate(requests):
             (folder / f"request-{number}").write_bytes(request)
@@ -92,10 +92,10 @@ class Traffic:
         text = json.dumps({**plan, "requests": paths, "records": str(self._file)})
         (folder / "plan.json").write_text(text)
         plan_file = str(folder / "plan.json")
-        self._child = Child("helpers.load.traffic", plan_file, errors=self._errors)
+        self._child = Child("helpers.load.traffic", plan_file, failed=_failed)
         self._records: stats.Records = np.zeros(0, stats.RECORD)
         try:
-            self._line(time.monotonic() + _START_S)
+            self._child.next(time.monotonic() + _START_S)
         except LoadError:
             self._end()
             raise
@@ -125,7 +125,7 @@ class Traffic:
         ended = self._child.ended
         busy = self._plan["count"] is None or self.flow.requests < self._plan["count"]
         if busy and ended:
-            raise self._failed("it ended")
+            raise self._child.failed("it ended")
         return busy
 
     def follow(self, addresses: Sequence[str]) -> None:
@@ -141,9 +141,11 @@ class Traffic:
         deadline = time.monotonic() + timeout_s
         while not until(flow := self.flow):
             if self._child.ended:
-                raise self._failed("it ended")
+                raise self._child.failed("it ended")
             if time.monotonic() > deadline:
-                raise self._failed(f"what was waited for didn't come in {timeout_s:g} s ({flow})")
+                raise self._child.failed(
+                    f"what was waited for didn't come in {timeout_s:g} s ({flow})"
+                )
             time.sleep(_LOOK_S)
         return flow
 
@@ -170,36 +172,14 @@ class Traffic:
 
     def _collect(self, timeout_s: float) -> None:
         try:
-            self._result = json.loads(self._line(time.monotonic() + timeout_s))
+            self._result = json.loads(self._child.next(time.monotonic() + timeout_s))
             _ = self.flow
         finally:
             self._end()
 
     def _end(self) -> None:
-        self._last_words = self._errors_end()  # its file goes, too
         self._child.close()
         self._folder.cleanup()
-
-    def _line(self, deadline: float) -> str:
-        try:
-            return self._child.next(deadline)
-        except TimeoutError as error:
-            raise self._failed("it did not answer in time") from error
-        except EOFError as error:
-            raise self._failed("it ended") from error
-
-    def _failed(self, what: str) -> LoadError:
-        return LoadError(
-            "The client that sends requests failed",
-            cause=f"{what}. {self._errors_end()}".strip(),
-            next_step="Is the machine very busy? Send fewer requests a second.",
-        )
-
-    def _errors_end(self) -> str:
-        """The last line that the process wrote on standard error."""
-        if not self._errors.exists():
-            return self._last_words
-        return " ".join(self._errors.read_text(errors="replace").strip().splitlines()[-1:])
 
     def __enter__(self) -> Traffic:
         return self
@@ -214,3 +194,11 @@ class Traffic:
             self.stop()
         elif not self._child.ended:
             self._end()
+
+
+def _failed(why: str) -> LoadError:
+    return LoadError(
+        "The client that sends requests failed",
+        cause=why,
+        next_step="Is the machine very busy? Send fewer requests a second.",
+    )
