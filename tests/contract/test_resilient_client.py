@@ -63,28 +63,11 @@ def test_the_deadline_shrinks_from_attempt_to_attempt() -> None:
         assert recorder.left_s[-1] < recorder.left_s[0] - 0.1
 
 
-def test_a_request_that_was_refused_is_sent_again() -> None:
-    with (
-        faulty_server(fail_first=2) as address,
-        Classifier(address, resilience=Resilience()) as classifier,
-    ):
-        assert classifier.classify([PUPPY])[0].label == "golden retriever"
-
-
 def test_a_plain_client_sends_it_once() -> None:
     with (
         faulty_server(fail_first=1) as address,
         Classifier(address, resilience=PLAIN) as client,
         pytest.raises(ServingError, match="told to fail"),
-    ):
-        client.classify([PUPPY])
-
-
-def test_what_was_computed_and_failed_is_not_sent_again() -> None:
-    with (
-        faulty_server(fail_first=1, code="INTERNAL") as address,
-        Classifier(address, resilience=Resilience()) as client,
-        pytest.raises(ServingError),
     ):
         client.classify([PUPPY])
 
