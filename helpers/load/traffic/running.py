@@ -31,7 +31,6 @@ def start(
     *,
     rate_per_s: float,
     resilience: Resilience | None = None,
-    count: int | None = None,
     channels: int = 1,
     version: int | str | None = None,
     poisson_seed: int | None = None,
@@ -44,7 +43,6 @@ def start(
         photos: JPEG or PNG bytes, or objects that hold them in `data`; sent in turns.
         rate_per_s: requests per second.
         resilience: how the client meets faults; None: as `Resilience()` does.
-        count: ends by itself after so many requests; None: never.
         channels: connections to each address.
         version: a version's number or its label; None for the newest.
         poisson_seed: for arrivals as many independent users make them; None: at even distances.
@@ -67,7 +65,6 @@ def start(
         plan={
             "addresses": [address] if isinstance(address, str) else list(address),
             "rate_per_s": rate_per_s,
-            "count": count,
             "channels": channels,
             "seed": poisson_seed,
             "resilience": asdict(resilience or Resilience()),
@@ -115,19 +112,6 @@ class Traffic:
             self._records = records
         return Flow(self._records, **self._result)
 
-    @property
-    def busy(self) -> bool:
-        """Whether some of its `count` requests have not ended yet.
-
-        Raises:
-            LoadError: the process has ended before them.
-        """
-        ended = self._child.ended
-        busy = self._plan["count"] is None or self.flow.requests < self._plan["count"]
-        if busy and ended:
-            raise self._child.failed("it ended")
-        return busy
-
     def follow(self, addresses: Sequence[str]) -> None:
         """Sends to other addresses from now on, as a client does whose resolver has news."""
         self._child.say(f"addresses {','.join(addresses)}")
@@ -158,16 +142,6 @@ class Traffic:
         if not self._child.output.closed:
             self._child.say("stop")
             self._collect(_SPARE_S + self._plan["resilience"]["deadline_s"])
-        return self.flow
-
-    def done(self) -> Flow:
-        """Waits until all of `count` requests have ended.
-
-        Raises:
-            LoadError: the process failed.
-        """
-        needed_s = self._plan["count"] / self._plan["rate_per_s"]
-        self._collect(needed_s * 2 + _SPARE_S + self._plan["resilience"]["deadline_s"])
         return self.flow
 
     def _collect(self, timeout_s: float) -> None:
