@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks import go_tools
-from benchmarks.model import light_model
 from benchmarks.serving import model_server
 from helpers import load, photos, stats
 from helpers.client import protos
 from helpers.load import results
+from helpers.load.batching_settings import light_network
 from helpers.load.results import Figure, Result
 
 GOALS = {"images_per_s": 0.03, "p50_ms": 0.05, "p99_ms": 0.10}  # how far apart, at most
@@ -47,7 +47,8 @@ def measure(*, rate_per_s: float, seconds: float, rounds: int, ghz: Path | None 
     photo = photos.samples()[:1]
     window: Mapping[str, Any] = {"duration_s": seconds, "warmup_s": _WARMUP_S}
     runs: dict[str, load.Run] = {}
-    waiting = model_server(light_model(), batch=16, batch_timeout_us=_BATCH_TIMEOUT_US)
+    models = light_network().parents[1]
+    waiting = model_server(models, batch=16, batch_timeout_us=_BATCH_TIMEOUT_US)
     with waiting as server, TemporaryDirectory() as folder:
         body = Path(folder) / "body"
         body.write_bytes(protos.predict_request([photo[0].data]).SerializeToString())

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from helpers import settings
@@ -32,18 +31,6 @@ class Speed(NamedTuple):
     images_per_s: float
     cpu_ms_per_image: float
     network_images_per_s: float | None = None
-
-
-def light_model() -> Path:
-    """The models directory of the light network, which is exported first if it isn't there."""
-    from helpers import export
-
-    models = MODELS["light"]
-    try:
-        export.find(models)
-    except ExportError:
-        export.export(models, network="light", weights="random")
-    return models
 
 
 class InProcess:
