@@ -115,11 +115,8 @@ class Child(ChildOutput, Closing):
 
     def failed(self, why: str) -> TutorialError:
         """The error for a cause, with the last line that it wrote on standard error."""
-        if not self._errors.closed:
-            # Not by a seek: the place is the process's, too.
-            text = os.pread(self._errors.fileno(), os.fstat(self._errors.fileno()).st_size, 0)
-            self._said = text.decode(errors="replace").strip().rpartition("\n")[2]
-        return self._failed(f"{why}: {self._said}" if self._said else why)
+        said = self._last_words()
+        return self._failed(f"{why}: {said}" if said else why)
 
     def close(self) -> None:
         """Kills it, and waits until it is gone. May be called again."""
@@ -128,5 +125,12 @@ class Child(ChildOutput, Closing):
         self.output.close()
         with suppress(BrokenPipeError):  # it ended before it read what we said last
             self._input.close()
-        self.failed("")  # its last words are kept
+        self._last_words()  # they are kept
         self._errors.close()
+
+    def _last_words(self) -> str:
+        if not self._errors.closed:
+            # Not by a seek: the place in the file is the process's, too.
+            text = os.pread(self._errors.fileno(), os.fstat(self._errors.fileno()).st_size, 0)
+            self._said = text.decode(errors="replace").strip().rpartition("\n")[2]
+        return self._said
