@@ -1,26 +1,26 @@
 """All benchmarks of this machine, one after another: `make bench`.
 
 Quick by default: about six minutes, to see whether anything has changed for the worse. `--long`
-takes about half an hour and gives figures to keep. Each benchmark writes a file to
-benchmarks/results/; the table at the end says which goals were reached: a goal is only reached, or
-missed, if the whole confidence interval says so.
+takes about half an hour and gives figures to keep; `--set rounds=4` changes an option. Each
+benchmark writes a file to benchmarks/results/; the table at the end says which goals were reached:
+a goal is only reached, or missed, if the whole confidence interval says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks import (
     cross_check,
     fast_form,
-    faults,
     generator_limits,
-    go_tools,
     load_generator,
     parts,
     serving,
@@ -39,78 +39,65 @@ class Bench:
         name: what it is called by on the command line.
         quick_s: about how long it takes, in seconds, on two slow cores.
         long_s: the same with `--long`.
-        measure: takes whether it is the long form.
+        measure: runs it.
         table: the figures of its result, a line each, with the goals.
+        options: of `measure`.
+        longer: those that `--long` changes.
     """
 
     name: str
     quick_s: float
     long_s: float
-    measure: Callable[[bool], Result]
+    measure: Callable[..., Result]
     table: Callable[[Result], str]
-
-
-def _serving(
-    network: str, *, concurrencies: Sequence[int], quick_s: float, long_s: float
-) -> Callable[[bool], Result]:
-    return lambda long: serving.measure(
-        network,
-        concurrencies=concurrencies,
-        batch=16,
-        seconds=long_s if long else quick_s,
-        rounds=6 if long else 2,
-    )
-
-
-def _cross_check(long: bool) -> Result:
-    return cross_check.measure(
-        ghz=go_tools.build("ghz"), rate_per_s=60, seconds=6 if long else 3, rounds=8 if long else 2
-    )
+    options: Mapping[str, Any] = field(default_factory=dict)
+    longer: Mapping[str, Any] = field(default_factory=dict)
 
 
 BENCHES = (
     Bench(
-        "load-generator", 30, 150,
-        lambda long: load_generator.measure(
-            rate_per_s=100, seconds=4 if long else 2, rounds=8 if long else 3
-        ),
-        load_generator.table,
+        "load-generator", 30, 150, load_generator.measure, load_generator.table,
+        {"rate_per_s": 100, "seconds": 2, "rounds": 3}, {"seconds": 4, "rounds": 8},
     ),
     Bench(
-        "generator-limits", 25, 90,
-        lambda long: generator_limits.measure(
-            requests=1_000_000 if long else 200_000, seconds=5 if long else 2
-        ),
-        generator_limits.table,
-    ),
-    Bench("faults", 45, 45, lambda _: faults.measure(), faults.table),
-    Bench("cross-check", 45, 240, _cross_check, cross_check.table),
-    Bench("serving-light", 60, 310,
-          _serving("light", concurrencies=[1, 64], quick_s=4, long_s=10), serving.table),
-    Bench("serving-inception_v3", 90, 500,
-          _serving("inception_v3", concurrencies=[64], quick_s=12, long_s=30), serving.table),
-    Bench(
-        "serving-parts", 30, 120,
-        lambda long: parts.measure(
-            concurrency=64, batch=16, seconds=8 if long else 4, rounds=6 if long else 2
-        ),
-        parts.table,
+        "generator-limits", 25, 90, generator_limits.measure, generator_limits.table,
+        {"requests": 200_000, "seconds": 2}, {"requests": 1_000_000, "seconds": 5},
     ),
     Bench(
-        "fast-form", 90, 240,
-        lambda long: fast_form.measure(batch=16, seconds=30 if long else 6),
-        fast_form.table,
+        "cross-check", 45, 240, cross_check.measure, cross_check.table,
+        {"rate_per_s": 60, "seconds": 3, "rounds": 2}, {"seconds": 6, "rounds": 8},
+    ),
+    Bench(
+        "serving-light", 60, 310, serving.measure, serving.table,
+        {"network": "light", "concurrencies": [1, 64], "batch": 16, "seconds": 4, "rounds": 2},
+        {"seconds": 10, "rounds": 6},
+    ),
+    Bench(
+        "serving-inception_v3", 90, 500, serving.measure, serving.table,
+        {"network": "inception_v3", "concurrencies": [64], "batch": 16, "seconds": 12, "rounds": 2},
+        {"seconds": 30, "rounds": 6},
+    ),
+    Bench(
+        "serving-parts", 30, 120, parts.measure, parts.table,
+        {"concurrency": 64, "batch": 16, "seconds": 4, "rounds": 2}, {"seconds": 8, "rounds": 6},
+    ),
+    Bench(
+        "fast-form", 90, 240, fast_form.measure, fast_form.table,
+        {"batch": 16, "seconds": 6}, {"seconds": 30},
     ),
 )  # fmt: skip
 
 
-def run(bench: Bench, *, long: bool, folder: Path) -> tuple[str, Path | None]:
+def run(
+    bench: Bench, *, long: bool, folder: Path, changed: Mapping[str, Any] | None = None
+) -> tuple[str, Path | None]:
     """Runs one benchmark. Returns its table, or why there is none, and its file."""
     began = time.monotonic()
     about = bench.long_s if long else bench.quick_s
     print(f"\n== {bench.name}: about {about:.0f} s", flush=True)
+    options = {**bench.options, **(bench.longer if long else {}), **(changed or {})}
     try:
-        result = bench.measure(long)
+        result = bench.measure(**options)
         path = results.write(result, folder=folder)
     except TutorialError as error:
         return f"NOT MEASURED: {error}", None
@@ -135,6 +122,11 @@ def summary(tables: dict[str, str]) -> str:
     return "\n".join(f"{word:<12}  {name:<{width}}  {line}" for word, name, line in rows)
 
 
+def _option(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    return name, json.loads(value)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs them. Returns the exit status: 1 if one couldn't be measured."""
     names = [bench.name for bench in BENCHES]
@@ -142,6 +134,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--long", action="store_true", help="figures to keep")
     parser.add_argument("--folder", type=Path, default=None, help="where the results go")
+    parser.add_argument(
+        "--set", nargs="+", type=_option, default=[], metavar="OPTION=VALUE", help="of `measure`"
+    )
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - set(names):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(names)}")
@@ -153,7 +148,15 @@ def main(arguments: list[str] | None = None) -> int:
         f"{len(chosen)} benchmarks, about {about / 60:.0f} minutes, on {where['processor_class']} "
         f"with {where['cores']} cores. Leave the machine alone meanwhile."
     )
-    tables = {bench.name: run(bench, long=options.long, folder=folder) for bench in chosen}
+    changed = dict(options.set)
+    for bench in chosen:
+        if strange := set(changed) - set(bench.options):
+            known = ", ".join(bench.options) or "none"
+            parser.error(f"{bench.name} has no {', '.join(sorted(strange))}; it has {known}")
+    tables = {
+        bench.name: run(bench, long=options.long, folder=folder, changed=changed)
+        for bench in chosen
+    }
     print(f"\n{summary({name: text for name, (text, _) in tables.items()})}")
     print(f"\nresults: {folder}")
     return int(any(path is None for _, path in tables.values()))

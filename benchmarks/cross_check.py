@@ -1,6 +1,6 @@
 """The same load by somebody else's generator: ours against ghz, on the embedded server.
 
-    python -m benchmarks.cross_check
+    python -m benchmarks cross-check
 
 Both send the same photo at the same even rate (an open loop) and four at a time (a closed loop),
 in short rounds that take turns. ghz's own records are read from its report and summarized as ours
@@ -11,7 +11,6 @@ costs instead.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 from collections.abc import Mapping
@@ -22,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks import go_tools
-from benchmarks.model import light_model
 from benchmarks.serving import model_server
 from helpers import load, photos, stats
 from helpers.client import protos
 from helpers.load import results
+from helpers.load.batching_settings import light_network
 from helpers.load.results import Figure, Result
 
 GOALS = {"images_per_s": 0.03, "p50_ms": 0.05, "p99_ms": 0.10}  # how far apart, at most
@@ -35,19 +34,21 @@ _BATCH_TIMEOUT_US = 20_000
 _CONCURRENCY = 4
 
 
-def measure(*, ghz: Path, rate_per_s: float, seconds: float, rounds: int) -> Result:
+def measure(*, rate_per_s: float, seconds: float, rounds: int, ghz: Path | None = None) -> Result:
     """Measures with both.
 
     Args:
-        ghz: the program.
         rate_per_s: of the open loop.
         seconds: of each round.
         rounds: how often they take turns in each kind of loop.
+        ghz: the program; None: it is built if it isn't there.
     """
+    ghz = ghz or go_tools.build("ghz")
     photo = photos.samples()[:1]
     window: Mapping[str, Any] = {"duration_s": seconds, "warmup_s": _WARMUP_S}
     runs: dict[str, load.Run] = {}
-    waiting = model_server(light_model(), batch=16, batch_timeout_us=_BATCH_TIMEOUT_US)
+    models = light_network().parents[1]
+    waiting = model_server(models, batch=16, batch_timeout_us=_BATCH_TIMEOUT_US)
     with waiting as server, TemporaryDirectory() as folder:
         body = Path(folder) / "body"
         body.write_bytes(protos.predict_request([photo[0].data]).SerializeToString())
@@ -129,25 +130,3 @@ def table(result: Result) -> str:
             f"{name}: {figure.value:.3f} ({figure.interval}; goal within {goal:.0%} {verdict})"
         )
     return "\n".join(lines)
-
-
-def main() -> None:
-    """Measures, writes the result, prints it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=float, default=60)
-    parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    result = measure(
-        ghz=go_tools.build("ghz"),
-        rate_per_s=options.rate,
-        seconds=options.seconds,
-        rounds=options.rounds,
-    )
-    path = results.write(result)
-    print(table(result))
-    print(path)
-
-
-if __name__ == "__main__":
-    main()

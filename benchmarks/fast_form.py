@@ -1,6 +1,6 @@
 """What each measure of the fast form brings: images per second in process over the plain form's.
 
-    python -m benchmarks.fast_form --seconds 20
+    python -m benchmarks fast-form
 
 All forms take turns batch by batch, so that the machine's drift hits them alike; each turn gives
 one ratio, and the intervals come from the turns. All run with oneDNN's kernels, as `manifests/base`
@@ -8,8 +8,6 @@ has it, but for one plain form without them.
 """
 
 from __future__ import annotations
-
-import argparse
 
 from helpers import settings, stats
 from helpers.export import export, speed
@@ -71,19 +69,3 @@ def table(result: Result) -> str:
             f"goal {goal} {results.verdict(fast, least=goal)})"
         )
     return "\n".join(lines)
-
-
-def main() -> None:
-    """Measures, writes the result, prints it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batch", type=int, default=speed.BATCH_SIZE)
-    parser.add_argument("--seconds", type=float, default=20)
-    options = parser.parse_args()
-    result = measure(batch=options.batch, seconds=options.seconds)
-    path = results.write(result)
-    print(table(result))
-    print(path)
-
-
-if __name__ == "__main__":
-    main()

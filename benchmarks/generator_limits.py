@@ -1,13 +1,11 @@
 """How far one load generator goes: requests a second, and memory over a million of them.
 
-    python -m benchmarks.generator_limits --requests 1000000
+    python -m benchmarks generator-limits
 
 The server does nothing (`null_server`), so that the generator is what limits the run.
 """
 
 from __future__ import annotations
-
-import argparse
 
 from benchmarks.null_server import null_server
 from helpers import load, machine
@@ -65,19 +63,3 @@ def table(result: Result) -> str:
                 f"(on {machine.usable_cores()} cores, shared with the server)"
             )
     return "\n".join(lines)
-
-
-def main() -> None:
-    """Measures, writes the result, prints it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=1_000_000)
-    parser.add_argument("--seconds", type=float, default=3)
-    options = parser.parse_args()
-    result = measure(requests=options.requests, seconds=options.seconds)
-    path = results.write(result)
-    print(table(result))
-    print(path)
-
-
-if __name__ == "__main__":
-    main()

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from helpers.errors import SetupError
 
-# The same as in tests/model_server/go_clients.py, which share what was built.
-TOOLS = {"ghz": ("github.com/bojand/ghz/cmd/ghz", "v0.120.0")}
+TOOLS = {
+    "ghz": ("github.com/bojand/ghz/cmd/ghz", "v0.120.0"),
+    "grpcurl": ("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.3"),  # of tests/model_server
+}
 
 
 def find(name: str) -> Path | None:

@@ -1,6 +1,6 @@
 """What the load generator itself costs: its CPU per request, beside grpcio's.
 
-    python -m benchmarks.load_generator
+    python -m benchmarks load-generator
 
 The server answers after 50 ms and computes nothing. Rounds of ours and of clients made with grpcio
 take turns, each kind of loop with its like: as many requests at a time, or the same arrivals. A
@@ -11,7 +11,6 @@ to what the code itself needs.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import subprocess
@@ -72,7 +71,7 @@ def measure(*, rate_per_s: float, seconds: float, rounds: int) -> Result:
 def _grpcio(name: str, address: str, much: float, seconds: float) -> float:
     """Microseconds of CPU per request of a grpcio client, in a process of its own as ours is."""
     plan = json.dumps([name, address, much, seconds])
-    command = [sys.executable, "-m", "benchmarks.load_generator", "--client", plan]
+    command = [sys.executable, "-m", "benchmarks.load_generator", plan]
     done = subprocess.run(command, cwd=settings.ROOT, stdout=subprocess.PIPE, text=True, check=True)
     return float(done.stdout)
 
@@ -171,22 +170,5 @@ def table(result: Result) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measures, writes the result, prints it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=float, default=100)
-    parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--client", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.client:
-        _run_client(options.client)
-        return
-    result = measure(rate_per_s=options.rate, seconds=options.seconds, rounds=options.rounds)
-    path = results.write(result)
-    print(table(result))
-    print(path)
-
-
 if __name__ == "__main__":
-    main()
+    _run_client(sys.argv[1])

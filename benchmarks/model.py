@@ -1,22 +1,24 @@
-"""A model in a process of its own, to be measured without a server: `python -m benchmarks.model`.
+"""A model in a process of its own, to be measured without a server:
+`python -m benchmarks.model NETWORK FORM`.
 
-It exports the network if it isn't there, loads it the way the server does, says where it is, and
-then classifies batches for as many seconds as each line of its standard input says.
+It exports the network if it isn't there, loads it the way the server does, says where it is and
+what it answers to the sample photos, and then classifies batches for as many seconds as each line
+of its standard input says.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import subprocess
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from helpers import settings
+from helpers.child import Child
 from helpers.errors import ExportError
 
 MODELS = {network: settings.models_of(network) for network in ("light", "inception_v3")}
@@ -24,70 +26,41 @@ _LEAST_BATCHES = 3
 
 
 class Speed(NamedTuple):
-    """How fast a model is: photos a second, and what a photo costs."""
+    """How fast a model is: photos a second, what a photo costs, and what is in it of OpenVINO."""
 
     images_per_s: float
     cpu_ms_per_image: float
-
-
-def light_model() -> Path:
-    """The models directory of the light network, which is exported first if it isn't there."""
-    from helpers import export
-
-    models = MODELS["light"]
-    try:
-        export.find(models)
-    except ExportError:
-        export.export(models, network="light", weights="random")
-    return models
+    network_images_per_s: float | None = None
 
 
 class InProcess:
-    """The other side of the process: `measure` runs the model there."""
+    """The other side of the process: `measure` runs the model there.
 
-    def __init__(self, process: subprocess.Popen[str], version: Path) -> None:
-        self._process = process
-        self.version = version  # the version directory that it has loaded
+    Attributes:
+        hello: what it said when it had loaded the model: its version directory, its answers.
+    """
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self.hello: dict[str, Any] = json.loads(child.next())
 
     def measure(self, *, batch: int, duration_s: float) -> Speed:
         """Classifies one batch of `batch` photos after another."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([batch, duration_s]) + "\n")
-        self._process.stdin.flush()
-        return Speed(*_said(self._process))
+        self._child.say(json.dumps([batch, duration_s]))
+        return Speed(*json.loads(self._child.next()))
 
 
 @contextmanager
-def in_process(network: str) -> Iterator[InProcess]:
+def in_process(network: str, form: str = "plain") -> Iterator[InProcess]:
     """Loads a network, `light` or `inception_v3`, in a process that ends with the `with`."""
-    command = [sys.executable, "-m", "benchmarks.model", network]
-    settings.LOGS.mkdir(parents=True, exist_ok=True)
-    with (
-        (settings.LOGS / "benchmark-in-process.log").open("w") as log,
-        subprocess.Popen(
-            command,
-            cwd=settings.ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as process,
-    ):
-        try:
-            yield InProcess(process, Path(_said(process)["version"]))
-        finally:
-            process.kill()
+    with Child("benchmarks.model", network, form, failed=failed) as child:
+        yield InProcess(child)
 
 
-def _said(process: subprocess.Popen[str]) -> Any:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise ExportError(
-            "The model couldn't be run in process",
-            next_step=f"Read {settings.LOGS / 'benchmark-in-process.log'}.",
-        )
-    return json.loads(line)
+def failed(why: str) -> ExportError:
+    """The error of a process that couldn't run a model."""
+    next_step = "Export it again: run notebook 01."
+    return ExportError("The model couldn't be run in process", cause=why, next_step=next_step)
 
 
 def _classify(runner: Any, data: Sequence[bytes], *, batch: int, duration_s: float) -> Speed:
@@ -101,21 +74,25 @@ def _classify(runner: Any, data: Sequence[bytes], *, batch: int, duration_s: flo
     return Speed(images / seconds, 1e3 * cpu_s / images)
 
 
-def main(network: str) -> None:
+def main(network: str, form: str) -> None:
     """The process: exports, loads, and measures when told to."""
     from helpers import export, photos
 
-    talk = sys.stdout
-    sys.stdout = sys.stderr  # what exporting says isn't part of the conversation
+    talk, sys.stdout = sys.stdout, sys.stderr  # what exporting says isn't part of the conversation
+    models = settings.MODELS_FAST if form == "fast" else MODELS[network]
     try:
-        found = export.find(MODELS[network])
+        found = export.find(models)
     except ExportError:
         # Random weights cost as much time as trained ones, and need no network.
-        found = export.export(MODELS[network], network=network, weights="random")
+        found = export.export(models, network=network, weights="random", form=form)
+    os.environ.update(found.environment)  # before TensorFlow is there to read it
     runner = export.load_in_process(found.path)
     data = [photo.data for photo in photos.samples()]
-    runner(data)
-    print(json.dumps({"version": str(found.path)}), file=talk, flush=True)
+    answers = [
+        ([label.decode() for label in labels], scores.tolist())
+        for labels, scores in zip(*runner(data), strict=True)
+    ]
+    print(json.dumps({"version": str(found.path), "answers": answers}), file=talk, flush=True)
     for line in sys.stdin:
         batch, duration_s = json.loads(line)
         speed = _classify(runner, data, batch=batch, duration_s=duration_s)
@@ -123,4 +100,4 @@ def main(network: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -9,13 +9,13 @@ without looking into it: some 10 µs a request, where a server made with grpcio 
 from __future__ import annotations
 
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from selectors import EVENT_READ, DefaultSelector
 
-from helpers import settings
+from helpers.child import Child
+from helpers.errors import LoadError
 from helpers.generator import frames, hpack
 
 _BEFORE = hpack.encode(
@@ -84,15 +84,12 @@ def _answer(stream: int) -> bytes:
 @contextmanager
 def null_server() -> Iterator[str]:
     """Runs one in a process of its own; gives its address."""
-    command = [sys.executable, "-m", "benchmarks.null_server"]
-    with subprocess.Popen(
-        command, cwd=settings.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            yield f"127.0.0.1:{process.stdout.readline().strip()}"
-        finally:
-            process.kill()
+    with Child("benchmarks.null_server", failed=_failed) as child:
+        yield f"127.0.0.1:{child.next()}"
+
+
+def _failed(why: str) -> LoadError:
+    return LoadError("The server didn't start", cause=why, next_step="Run it again.")
 
 
 def main() -> None:

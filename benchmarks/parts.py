@@ -1,4 +1,6 @@
-"""What one request costs the server, part by part, in processor time: `python -m benchmarks.parts`.
+"""What one request costs the server, part by part, in processor time.
+
+    python -m benchmarks serving-parts
 
 The server runs with clocks of its threads' processor time around its parts, and tells what they
 say when it is asked by a signal. The light network, 64 requests at a time, as in
@@ -8,7 +10,6 @@ take some 5 us a request.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
@@ -27,7 +28,6 @@ import psutil
 from benchmarks.model import MODELS, in_process
 from benchmarks.serving import Server, model_server
 from helpers import load, photos, stats
-from helpers.load import results
 from helpers.load.results import Figure, Result
 
 _FILE = "BENCHMARK_PARTS"  # the variable that names where the server writes what its clocks say
@@ -216,21 +216,5 @@ def table(result: Result) -> str:
     return "\n".join([*lines, f"{f['size'].value:.3g} requests a batch"])
 
 
-def main() -> None:
-    """Measures, writes the result, prints it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--concurrency", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--rounds", type=int, default=4)
-    options = parser.parse_args()
-    result = measure(**vars(options))
-    path = results.write(result)
-    print(table(result))
-    print(path)
-
-
 if __name__ == "__main__":
-    if _FILE in os.environ:
-        sys.exit(_serve())
-    main()
+    sys.exit(_serve())

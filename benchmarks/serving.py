@@ -1,6 +1,6 @@
 """What serving costs: images a second over gRPC, over those of the same model in process.
 
-    python -m benchmarks.serving --network light --concurrency 16 64
+    python -m benchmarks serving-light --set concurrencies=[16,64]
 
 The model server and the model without a server take turns, round by round, so that the machine's
 drift hits both alike; each round gives one ratio, and the interval comes from the rounds.
@@ -8,9 +8,7 @@ drift hits both alike; each round gives one ratio, and the interval comes from t
 
 from __future__ import annotations
 
-import argparse
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,6 +23,7 @@ import psutil
 from benchmarks.model import MODELS, InProcess, Speed, in_process
 from helpers import load, photos, settings, stats
 from helpers.client import Classifier
+from helpers.clusters.local.replica import free_ports
 from helpers.load import results
 from helpers.load.results import Figure, Result
 
@@ -48,6 +47,29 @@ class Server:
 
 
 @contextmanager
+def batching_config(batch: int, *, timeout_us: int = 0) -> Iterator[Path]:
+    """`serving/batching.config` for batches of another size, as a file."""
+    text = (settings.SERVING / "batching.config").read_text()
+    text = text.replace("max_batch_size { value: 32 }", f"max_batch_size {{ value: {batch} }}")
+    with NamedTemporaryFile("w", suffix=".config") as file:
+        file.write(text.replace("micros { value: 0 }", f"micros {{ value: {timeout_us} }}"))
+        file.flush()
+        yield Path(file.name)
+
+
+def flags(model: Path, batching: Path, *, port: int, rest_port: int = 0) -> list[str]:
+    """A server's, for one model that is batched."""
+    return [
+        f"--port={port}",
+        f"--rest_api_port={rest_port}",
+        f"--model_name={settings.MODEL_NAME}",
+        f"--model_base_path={model}",
+        "--enable_batching",
+        f"--batching_parameters_file={batching}",
+    ]
+
+
+@contextmanager
 def model_server(
     models: Path,
     *,
@@ -65,32 +87,15 @@ def model_server(
         name: of its log, in build/logs.
         module: the embedded server's, or one that runs it with clocks.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     settings.LOGS.mkdir(parents=True, exist_ok=True)
-    batching = (
-        (settings.SERVING / "batching.config")
-        .read_text()
-        .replace("max_batch_size { value: 32 }", f"max_batch_size {{ value: {batch} }}")
-        .replace("micros { value: 0 }", f"micros {{ value: {batch_timeout_us} }}")
-    )
+    real = os.environ.get("TENSORFLOW_MODEL_SERVER")
+    program = [real] if real else [sys.executable, "-m", module]
     with (
-        NamedTemporaryFile("w", suffix=".config") as file,
+        batching_config(batch, timeout_us=batch_timeout_us) as config,
         (settings.LOGS / f"{name}.log").open("w") as log,
     ):
-        file.write(batching)
-        file.flush()
-        command = [
-            os.environ.get("TENSORFLOW_MODEL_SERVER", ""),
-            f"--port={port}",
-            f"--model_name={settings.MODEL_NAME}",
-            f"--model_base_path={models / settings.MODEL_NAME}",
-            "--enable_batching",
-            f"--batching_parameters_file={file.name}",
-        ]
-        if not command[0]:
-            command[:1] = [sys.executable, "-m", module]
+        command = [*program, *flags(models / settings.MODEL_NAME, config, port=port)]
         with subprocess.Popen(command, cwd=settings.ROOT, stdout=log, stderr=log) as process:
             try:
                 with Classifier(f"127.0.0.1:{port}") as classifier:
@@ -234,28 +239,3 @@ def table(result: Result) -> str:
             f"({own.interval})"
         )
     return "\n".join(lines)
-
-
-def main() -> None:
-    """Measures, writes the result, prints it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--network", choices=sorted(MODELS), default="light")
-    parser.add_argument("--concurrency", type=int, nargs="+", default=[64])
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--rounds", type=int, default=4)
-    options = parser.parse_args()
-    result = measure(
-        options.network,
-        concurrencies=options.concurrency,
-        batch=options.batch,
-        seconds=options.seconds,
-        rounds=options.rounds,
-    )
-    path = results.write(result)
-    print(table(result))
-    print(path)
-
-
-if __name__ == "__main__":
-    main()

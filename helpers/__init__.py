@@ -15,6 +15,7 @@ A room imports only from the floors below its own (`tests/unit/test_floors.py` c
     2      stats      intervals, percentiles, histograms, scalability            06
     2      planning   how many machines a load needs, and what they cost         07
     2      container  the image: built, looked into, run                         03
+    2      child      a process of ours, spoken to line by line                  01
     1      machine    this machine and its class of processor                    00
     1      settings   names, ports and paths, spelled once                       01
     1      errors     the family of errors: what, why, what next                 02

@@ -6,23 +6,22 @@ measurement may be cut into parts.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from benchmarks.model import InProcess, failed, in_process
 from benchmarks.peers import environments, http_load
-from benchmarks.peers.alone import FAST, IN_PROCESS
 from benchmarks.peers.servers import SERVERS, Answer, Running, running
-from benchmarks.peers.table import OPENVINO
+from benchmarks.peers.table import FAST, IN_PROCESS, OPENVINO
 from helpers import load, photos, settings
-from helpers.errors import ExportError, LoadError, ServingError, SetupError
+from helpers.child import Child
+from helpers.errors import LoadError, ServingError, SetupError
 from helpers.load import results
 from helpers.load.results import Figure, RecordedRun, Result
 from helpers.photos import FOLDER as PHOTOS
@@ -149,49 +148,37 @@ class Turns:
 
     def _model(self) -> dict[str, Any]:
         """The version directory of the model, exported if need be, and its answers."""
-        found: dict[str, Any] = self._talk(self._program(IN_PROCESS), [])[0]
-        return found
+        with in_process(self.network) as model:
+            return model.hello
 
     def _in_process(self, name: str, key: str, version: str) -> dict[str, Figure]:
         """One turn of a model without a server, in a process that does nothing else."""
-        program = self._program(name)
-        if name == OPENVINO:
-            file = environments.FOLDER / "openvino" / "model.py"
-            program = [str(environments.python("openvino")), str(file), version, str(PHOTOS)]
-        turns = [(BATCH, WARMUP_S[self.network] / 2), (BATCH, self.seconds)]
-        hello, _, speed = self._talk(program, turns)
-        found = {key: Figure(speed[0], unit="images/s")}
-        found[f"{key}, CPU"] = Figure(speed[1], unit="ms of CPU an image")
-        if name == OPENVINO:
-            found[f"{key}, network alone"] = Figure(speed[2], unit="images/s")
+        form = "fast" if name == FAST else "plain"
+        loaded = _by_openvino(version) if name == OPENVINO else in_process(self.network, form)
+        with loaded as model:
+            model.measure(batch=BATCH, duration_s=WARMUP_S[self.network] / 2)
+            speed = model.measure(batch=BATCH, duration_s=self.seconds)
+        found = {key: Figure(speed.images_per_s, unit="images/s")}
+        found[f"{key}, CPU"] = Figure(speed.cpu_ms_per_image, unit="ms of CPU an image")
+        if speed.network_images_per_s is not None:
+            hello = model.hello
+            found[f"{key}, network alone"] = Figure(speed.network_images_per_s, unit="images/s")
             found[f"{key}, worst score"] = Figure(hello["worst_score"])
             found[f"{key}, other top"] = Figure(hello["photos"] - hello["same_top"])
         return found
 
-    def _program(self, name: str) -> list[str]:
-        return [sys.executable, "-m", "benchmarks.peers.alone", name, self.network]
-
-    def _talk(self, program: Sequence[str], turns: Sequence[tuple[int, float]]) -> list[Any]:
-        """What a program that talks as `benchmarks.model` answers to some lines."""
-        log = settings.LOGS / "peer-in-process.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("w") as errors:
-            done = subprocess.run(
-                program,
-                cwd=settings.ROOT,
-                input="".join(json.dumps(turn) + "\n" for turn in turns),
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                check=False,
-            )
-        if done.returncode:
-            raise ExportError("The model couldn't be run in process", next_step=f"Read {log}.")
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
     def _keep(self, result: Result) -> None:
         written = results.write(result, folder=self.kept)
         written.replace(self.file)
+
+
+@contextmanager
+def _by_openvino(version: str) -> Iterator[InProcess]:
+    """The same by OpenVINO, in an environment of its own."""
+    python = environments.python("openvino")
+    module = "benchmarks.peers.openvino.model"
+    with Child(module, version, str(PHOTOS), failed=failed, python=python) as child:
+        yield InProcess(child)
 
 
 def _taken_by_others(before: Any, used_s: float) -> tuple[float, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,14 +14,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import psutil
 
 from benchmarks.peers import environments
+from benchmarks.serving import batching_config, flags
 from helpers import settings
 from helpers.client import Classifier
+from helpers.clusters.local.replica import free_ports
 from helpers.errors import ServerUnavailableError, ServingError
 
 # A photo's five labels and scores, best first.
@@ -129,13 +129,11 @@ def running(server: Server, *, version: Path, batch: int, photo: bytes) -> Itera
     Raises:
         ServerUnavailableError: it ended, or gave no answer in time.
     """
-    port = _free_port()
+    (port,) = free_ports(1)
     settings.LOGS.mkdir(parents=True, exist_ok=True)
     log = settings.LOGS / f"peer-{server.name.replace(' ', '-').lower()}.log"
-    with NamedTemporaryFile("w", suffix=".config") as batching, log.open("w") as output:
-        batching.write((settings.SERVING / "batching.config").read_text())
-        batching.flush()
-        command, folder = _command(server, version, port, batch, Path(batching.name))
+    with batching_config(batch) as batching, log.open("w") as output:
+        command, folder = _command(server, version, port, batching)
         environment = {**os.environ, "MODEL": str(version), "PORT": str(port), "BATCH": str(batch)}
         environment |= server.variables
         environment["PYTHONDONTWRITEBYTECODE"] = "1"  # its folder is part of a source tree
@@ -159,24 +157,16 @@ def running(server: Server, *, version: Path, batch: int, photo: bytes) -> Itera
             _end(process, first)
 
 
-def _command(
-    server: Server, version: Path, port: int, batch: int, batching: Path
-) -> tuple[list[str], Path]:
+def _command(server: Server, version: Path, port: int, batching: Path) -> tuple[list[str], Path]:
     if server.environment:
         python = environments.python(server.environment)
         words = [python.with_name(server.command[0]), *server.command[1:]]
         if server.environment == "bentoml":
             words += ["--host", "127.0.0.1", "--port", str(port)]
         return [str(word) for word in words], environments.FOLDER / server.environment
-    text = batching.read_text().replace("{ value: 32 }", f"{{ value: {batch} }}")
-    batching.write_text(text)
-    ports = (_free_port(), port) if server.path else (port, 0)
-    return [
-        sys.executable, "-m", "helpers.model_server",
-        f"--port={ports[0]}", f"--rest_api_port={ports[1]}",
-        f"--model_name={settings.MODEL_NAME}", f"--model_base_path={version.parent}",
-        "--enable_batching", f"--batching_parameters_file={batching}",
-    ], settings.ROOT  # fmt: skip
+    grpc, rest = (free_ports(1)[0], port) if server.path else (port, 0)
+    own = flags(version.parent, batching, port=grpc, rest_port=rest)
+    return [sys.executable, "-m", "helpers.model_server", *own], settings.ROOT
 
 
 def _wait(
@@ -228,18 +218,12 @@ def _end(process: subprocess.Popen[bytes], first: psutil.Process) -> None:
     psutil.wait_procs(family, timeout=_STOP_S)
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
-
-
 def _mlserver_ports(port: int) -> dict[str, str]:
+    grpc, metrics = map(str, free_ports(2))
     return {
         "MLSERVER_HTTP_PORT": str(port),
-        "MLSERVER_GRPC_PORT": str(_free_port()),
-        "MLSERVER_METRICS_PORT": str(_free_port()),
+        "MLSERVER_GRPC_PORT": grpc,
+        "MLSERVER_METRICS_PORT": metrics,
     }
 
 

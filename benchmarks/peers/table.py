@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from benchmarks.peers.alone import FAST, IN_PROCESS
 from helpers import stats
 from helpers.load.results import Figure, RecordedRun, Result
 
+IN_PROCESS, FAST = "in process", "in process, fast form"
 OPENVINO = "in process, OpenVINO"
 TOLERANCE = 1e-4  # of the best score: some write fewer digits than others
 _OURS = "ours, "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import logging
 import os
 import signal
 import sys
@@ -27,7 +26,7 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from helpers.book.lessons import Lesson, read, step_of, tags
-from helpers.clusters.local.supervisor_client import RUN, python_environment
+from helpers.clusters.local.supervisor_client import RUN, carrying, python_environment
 from helpers.lab import recordings
 from helpers.lab.claims import Claim, claims
 from helpers.lab.publishing import Published, published_items
@@ -254,17 +253,6 @@ def _place(node: Any, index: int) -> Error:
     }
 
 
-def _marked(mark: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(RUN) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue  # it ended, or is somebody else's
-    return found
-
-
 def _end_processes(mark: str, *, grace_s: float = 2.0) -> tuple[str, ...]:
     """Ends what a run left running, and says what that was.
 
@@ -272,16 +260,20 @@ def _end_processes(mark: str, *, grace_s: float = 2.0) -> tuple[str, ...]:
     """
     with _uninterrupted():
         deadline = time.monotonic() + grace_s
-        while (alive := _marked(mark)) and time.monotonic() < deadline:
+        while (alive := _of_run(mark)) and time.monotonic() < deadline:
             time.sleep(0.1)
         names = tuple(_describe(process) for process in alive)
-        for process in alive:
-            _signal(process, signal.SIGTERM)
-        _, stubborn = psutil.wait_procs(alive, timeout=5)
-        for process in stubborn:
-            _signal(process, signal.SIGKILL)
-        psutil.wait_procs(stubborn, timeout=5)
+        left = alive
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for process in left:
+                with suppress(psutil.Error):  # it ended by itself
+                    process.send_signal(number)
+            _, left = psutil.wait_procs(left, timeout=5)
     return names
+
+
+def _of_run(mark: str) -> list[psutil.Process]:
+    return [process for process, environment in carrying(RUN) if environment[RUN] == mark]
 
 
 def _describe(process: psutil.Process) -> str:
@@ -289,13 +281,6 @@ def _describe(process: psutil.Process) -> str:
         return f"{process.pid} {' '.join(process.cmdline())[:120]}"
     except psutil.Error:
         return str(process.pid)
-
-
-def _signal(process: psutil.Process, number: int) -> None:
-    try:
-        process.send_signal(number)
-    except psutil.Error:
-        logging.getLogger(__name__).debug("%s ended by itself", process)
 
 
 @contextmanager

@@ -40,9 +40,7 @@ class Runner:
         self.session.close()
 
 
-def load_in_process(
-    path: Path, *, signature: str = PREDICT_SIGNATURE, config: tf.compat.v1.ConfigProto = None
-) -> Runner:
+def load_in_process(path: Path, *, signature: str = PREDICT_SIGNATURE) -> Runner:
     """Load one version directory through the steps of the C++ loader: graph, session, restore op.
 
     `tf.saved_model.load` reads Python's own object graph in a SavedModel and so succeeds on
@@ -52,13 +50,12 @@ def load_in_process(
     Args:
         path: a version directory, such as `build/models/inception/1`.
         signature: which one to run.
-        config: of the session; the number of threads, for instance.
 
     Raises:
         ExportError: the directory holds no SavedModel, or not this signature.
     """
     graph = tf.Graph()
-    session = tf.compat.v1.Session(graph=graph, config=config)
+    session = tf.compat.v1.Session(graph=graph)
     with graph.as_default():
         try:
             meta = tf.compat.v1.saved_model.load(session, ["serve"], str(path))

@@ -8,22 +8,20 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers import photos as sample_photos
+from helpers.child import Child
 from helpers.closing import scratch
 from helpers.errors import ExportError
 from helpers.machine.processor import processor_class
 from helpers.progress import Line
-from helpers.settings import ROOT
 from helpers.stats import Interval, Ratio, mean
 
 from .record import Export
@@ -224,7 +222,7 @@ def in_turn(
     with ExitStack() as stack:
         processes = {
             key: stack.enter_context(
-                _process([f for f in forms if f.environment == environment], batch_size)
+                _Process([f for f in forms if f.environment == environment], batch_size)
             )
             for key, environment in environments.items()
         }
@@ -249,57 +247,32 @@ def in_turn(
     return totals
 
 
-@dataclass(frozen=True)
-class _Process:
-    forms: Sequence[Form]
-    process: subprocess.Popen[str]
-    log: Path
+class _Process(Child):
+    """A process that has loaded some forms and classifies a batch whenever it is asked to."""
+
+    def __init__(self, forms: Sequence[Form], batch_size: int) -> None:
+        inherited = {name: value for name, value in os.environ.items() if name != ONEDNN_VARIABLE}
+        task = {"paths": {f.name: str(f.path) for f in forms}, "batch_size": batch_size}
+        super().__init__(
+            "helpers.export.speed",
+            json.dumps(task),
+            failed=lambda why: ExportError(
+                f"The speed of {', '.join(form.name for form in forms)} couldn't be measured",
+                cause=why,
+                next_step="Load it in this process with `load_in_process` to see more.",
+            ),
+            environment=inherited | dict(forms[0].environment),
+        )
 
     def wait_until_loaded(self) -> None:
-        self._say_and_hear("")
+        self.say("")
+        self.next()
 
     def ask(self, name: str) -> Speed:
         """Have one batch classified by a form."""
-        answer = json.loads(self._say_and_hear(name))
+        self.say(name)
+        answer = json.loads(self.next())
         return Speed(answer["images"], tuple(answer["batch_seconds"]), answer["cpu_seconds"])
-
-    def _say_and_hear(self, word: str) -> str:
-        said, heard = self.process.stdin, self.process.stdout
-        assert said is not None
-        assert heard is not None
-        with suppress(OSError):
-            said.write(word + "\n")
-            said.flush()
-        if line := heard.readline():
-            return line
-        last_words = self.log.read_text(errors="replace").splitlines()[-1:]
-        raise ExportError(
-            f"The speed of {', '.join(form.name for form in self.forms)} couldn't be measured",
-            cause=" ".join(last_words) or f"the process ended with {self.process.wait()}",
-            next_step="Load it in this process with `load_in_process` to see more.",
-        )
-
-
-@contextmanager
-def _process(forms: Sequence[Form], batch_size: int) -> Iterator[_Process]:
-    """A process that has loaded some forms and classifies a batch whenever it is asked to."""
-    inherited = {name: value for name, value in os.environ.items() if name != ONEDNN_VARIABLE}
-    task = json.dumps({"paths": {f.name: str(f.path) for f in forms}, "batch_size": batch_size})
-    with tempfile.NamedTemporaryFile("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "helpers.export.speed", task],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            cwd=ROOT,
-            env=inherited | dict(forms[0].environment),
-        )
-        try:
-            yield _Process(forms, process, Path(log.name))
-        finally:
-            process.kill()
-            process.communicate()
 
 
 def _classify_when_asked() -> None:

@@ -44,7 +44,7 @@ class Trained:
         return f"<p>{escape(self.caveat or f'The labels are those of {self.by} itself.')}</p>"
 
 
-def trained(made: Export, *, form: str = "plain") -> Trained:
+def trained(made: Export) -> Trained:
     """The export that a page takes its labels from: `made` if it is trained, else the stand-in.
 
     The stand-in is EfficientNet-Lite2, whose trained weights were installed with everything else.
@@ -52,17 +52,13 @@ def trained(made: Export, *, form: str = "plain") -> Trained:
 
     Args:
         made: the export that the page is about.
-        form: of the stand-in.
 
     Raises:
         WeightsError: the stand-in's weights aren't installed, or aren't what was tested.
     """
     if not made.labels_are_meaningless:
         return Trained(made)
-    models = settings.models_of(STAND_IN)
-    if form == "fast":
-        models = models.with_name(f"{models.name}-fast")
-    other = export(models, network=STAND_IN, form=form)
+    other = export(settings.models_of(STAND_IN), network=STAND_IN)
     if made.network == "light":
         return Trained(
             other, f"The light network was never trained; these labels are {other.title}'s."

@@ -195,10 +195,10 @@ class Drill:
             self._until(lambda: self._is_well(max(undone_s, began_s + _CALM_S)), name, timeout_s)
             return self._note(name, saved_by or {}, began_s, took_s)
 
-    def calm(self, seconds: float = _CALM_S) -> None:
-        """Waits until the requests of so many seconds were answered, all in time."""
+    def calm(self) -> None:
+        """Waits until the requests of a second were answered, all in time."""
         since_s = self.now_s
-        self._until(lambda: self._is_well(since_s, seconds), "the beginning", 60)
+        self._until(lambda: self._is_well(since_s), "the beginning", 60)
 
     def table(self) -> Any:
         """What was broken: a row for each fault."""
@@ -237,13 +237,13 @@ class Drill:
     def _went_after(self, began_s: float) -> bool:
         return any(m.at_s >= began_s and m.ready != self._wanted for m in self.moments)
 
-    def _is_well(self, since_s: float, calm_s: float = _CALM_S) -> bool:
+    def _is_well(self, since_s: float) -> bool:
         """All replicas ready, and each client's newest requests answered in time."""
         if not self.moments or self.moments[-1].ready != self._wanted:
             return False
         if self.moments[-1].at_s < since_s or self.moments[-1].all != self._wanted:
             return False
-        needed = max(2, int(calm_s * self._rate_per_s))
+        needed = max(2, int(_CALM_S * self._rate_per_s))
         for flow in self.flows.values():
             recent = flow.records[flow.records["due_s"] >= since_s][-needed:]
             took = recent["done_s"] - recent["due_s"]

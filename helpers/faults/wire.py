@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from helpers.child import Child
 from helpers.closing import Closing
 from helpers.errors import LoadError
-from helpers.load.child import Child
 
 _START_S = 60.0  # for a Python process to start on a busy machine
 _ANSWER_S = 10.0  # for one that runs to do what it is told
@@ -32,8 +32,8 @@ class Wire(Closing):
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        self._child = Child("helpers.faults.network", *addresses)
-        self.addresses: list[str] = json.loads(self._line("start", _START_S))
+        self._child = Child("helpers.faults.network", *addresses, failed=_failed)
+        self.addresses: list[str] = json.loads(self._child.next(time.monotonic() + _START_S))
 
     def set(self, *, delay_s: float = 0.0, loss: float = 0.0, cut: bool = False) -> None:
         """Makes the network so from now on.
@@ -47,7 +47,7 @@ class Wire(Closing):
             LoadError: the process has ended, or hangs.
         """
         self._child.say(json.dumps({"delay_s": delay_s, "loss": loss, "cut": cut}))
-        self._line("obey", _ANSWER_S)  # from here on it is so
+        self._child.next(time.monotonic() + _ANSWER_S)  # from here on it is so
 
     @contextmanager
     def bad(self, *, delay_s: float = 0.0, loss: float = 0.0, cut: bool = False) -> Iterator[None]:
@@ -62,17 +62,10 @@ class Wire(Closing):
         """Ends it and its connections. May be called again."""
         self._child.close()
 
-    def _line(self, what: str, timeout_s: float) -> str:
-        """Its next line: it writes one for each that it is sent."""
-        try:
-            return self._child.next(time.monotonic() + timeout_s)
-        except TimeoutError:
-            cause = f"its process said nothing for {timeout_s:g} s"
-        except EOFError:
-            cause = "its process ended; its last words stand above"
-        self.close()
-        raise LoadError(
-            f"The bad network didn't {what}",
-            cause=cause,
-            next_step="Make another; is the machine very busy?",
-        )
+
+def _failed(why: str) -> LoadError:
+    return LoadError(
+        "The bad network failed",
+        cause=why,
+        next_step="Make another; is the machine very busy?",
+    )

@@ -21,8 +21,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Any
 
-from helpers.generator.frames import message
-from helpers.generator.http2 import Answer
+from helpers.generator.http2 import Answer, Connection
 from helpers.generator.lanes import Lanes, Request
 
 RECORD = Struct("<dddihH")  # stats.RECORD: due, sent, done, bytes, code, process
@@ -37,15 +36,15 @@ class Generator:
     Times are seconds since the start of measuring: what comes before 0 is the warm-up.
     """
 
-    def __init__(self, plan: dict[str, Any]) -> None:
+    def __init__(self, plan: dict[str, Any], connection: Any = Connection) -> None:
         self.plan = plan
         self.details: dict[int, str] = {}  # a gRPC status and the first message it came with
         self.sent = 0
-        self._bodies = [message(Path(path).read_bytes()) for path in plan["requests"]]
+        self._bodies = [connection.framed(Path(path).read_bytes()) for path in plan["requests"]]
         self._due = array("d")
         if plan["due"] is not None:
             self._due.frombytes(Path(plan["due"]).read_bytes())
-        self._lanes = Lanes(plan)
+        self._lanes = Lanes(plan, connection)
         self._open = 0  # requests without an answer
         self._measured = self._ended = 0  # requests sent, and ended, since measuring began
         self._least_s = float(plan["duration_s"])
@@ -223,9 +222,9 @@ class Generator:
             self._records.clear()
 
 
-def main(path: str) -> int:
-    """Runs the plan in a JSON file."""
-    generator = Generator(json.loads(Path(path).read_text()))
+def main(path: str, connection: Any = Connection) -> int:
+    """Runs the plan in a JSON file, by gRPC or by what else a class of connections speaks."""
+    generator = Generator(json.loads(Path(path).read_text()), connection)
     refusal = generator.connect()
     if refusal:
         print(json.dumps({"error": refusal}), flush=True)

@@ -1,7 +1,7 @@
 """A gRPC connection that costs little: the least of HTTP/2 that unary calls over plain TCP need.
 
 Why not grpcio: a call costs two to four times as much CPU in a Python client of it, since it passes
-through several threads (`python -m benchmarks.load_generator` measures both). On a machine that
+through several threads (`python -m benchmarks load-generator` measures both). On a machine that
 also runs the server under test, that is CPU taken from what is measured. Why not the library `h2`:
 it needs 185 µs for the protocol of one request, this module 10. Here one thread fills and empties a
 socket. Left out since a load generator has no use for it: TLS, compression, server push,
@@ -58,6 +58,8 @@ class Connection(Transport):
         going_away: it takes no new calls, and still answers those that it has.
         streams: how many calls the server takes at a time on this connection.
     """
+
+    framed = staticmethod(frames.message)  # a request as it is sent
 
     def __init__(
         self,

@@ -30,16 +30,16 @@ class Request(NamedTuple):
 class _Lane:
     """A connection, and its successors when it breaks or the server goes away."""
 
-    def __init__(self, address: list[Any], **options: Any) -> None:
+    def __init__(self, address: list[Any], connection: Any, **options: Any) -> None:
         self._address = str(address[0]), int(address[1])
-        self._options = options
+        self._class, self._options = connection, options
         self._backoff_s = _FIRST_BACKOFF_S
         self.leaving: list[Connection] = []  # take no new requests, and owe answers
         self._connect()
 
     def _connect(self) -> None:
         self._connected_at = time.monotonic()
-        self.connection = Connection(self._address, **self._options)
+        self.connection: Connection = self._class(self._address, **self._options)
 
     def renew(self) -> None:
         """Connects again if the connection is of no more use; after failures ever less often."""
@@ -60,13 +60,14 @@ class Lanes:
 
     Args:
         plan: the generator's plan.
+        connection: the class of its connections.
 
     Attributes:
         waited: how many requests found no room on any connection when they were taken up.
         resent: how many times a request was sent again that the server hadn't processed.
     """
 
-    def __init__(self, plan: dict[str, Any]) -> None:
+    def __init__(self, plan: dict[str, Any], connection: Any) -> None:
         self.waited = self.resent = 0
         self._answers: list[Answer] = []
         self._unprocessed: list[Request] = []
@@ -75,6 +76,7 @@ class Lanes:
         self._lanes = [
             _Lane(
                 address,
+                connection,
                 method=plan["method"],
                 authority=plan["authority"],
                 timeout_s=plan["timeout_s"],

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers import settings
-from helpers.errors import ExportError, SetupError
-from helpers.export import export, find
+from helpers.errors import SetupError
+from helpers.export import export
 
 PARAMETERS = "batching_params.pbtxt"  # where the server looks for them in a version directory
 _WAITING = 64  # batches in the queue: a sweep is to see them wait, not to see them refused
@@ -88,10 +88,7 @@ def write(
 
 def light_network() -> Path:
     """The version directory of the light network, which is exported first if it isn't there."""
-    try:
-        return find(settings.MODELS_LIGHT).path
-    except ExportError:
-        return export(settings.MODELS_LIGHT, network="light", weights="random").path
+    return export(settings.MODELS_LIGHT, network="light").path
 
 
 def _link(version: Path, copy: Path) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from typing import Any
 import grpc
 
 from helpers import settings
+from helpers.child import Child
 from helpers.client import protos
 from helpers.errors import LoadError
 
@@ -127,18 +127,14 @@ def faulty_server(**faults: Any) -> Iterator[str]:
         LoadError: it didn't start.
     """
     plan = json.dumps(asdict(Faults(**faults)))
-    command = [sys.executable, "-m", "helpers.load.faulty_server", plan]
-    with subprocess.Popen(
-        command, cwd=settings.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            port = process.stdout.readline().strip()
-            if not port:
-                raise LoadError("The faulty server didn't start", next_step="Read its error above.")
-            yield f"127.0.0.1:{port}"
-        finally:
-            process.kill()
+    with Child("helpers.load.faulty_server", plan, failed=_failed) as child:
+        yield f"127.0.0.1:{child.next()}"
+
+
+def _failed(why: str) -> LoadError:
+    return LoadError(
+        "The faulty server didn't start", cause=why, next_step="Is each of its faults one?"
+    )
 
 
 async def _serve(faults: Faults) -> None:

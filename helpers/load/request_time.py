@@ -9,9 +9,7 @@ What none of these clocks accounts for is stated as such.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +17,11 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from helpers import settings
+from helpers.child import Child
 from helpers.client import pages
 from helpers.errors import ClusterError, ExportError
 
+_BATCH = 4  # photos that are classified together
 PATH = "/monitoring/prometheus/metrics"
 _TIMES = {
     "request_ms": ":tensorflow:serving:request_latency",
@@ -115,46 +114,38 @@ def parts(
     return found | {"unaccounted": latency_ms - sum(found.values())}
 
 
-def decoding_share(version: Path, *, batch: int = 4) -> float:
+def decoding_share(version: Path) -> float:
     """The share of a model's work that decodes photos and resizes them, by TensorFlow's tracer.
 
     Args:
         version: a version directory.
-        batch: photos that are classified together.
 
     Raises:
         ExportError: it couldn't be traced; the last words of the process are in the message.
     """
-    with tempfile.TemporaryFile("w+") as errors:
-        done = subprocess.run(
-            [sys.executable, "-m", "helpers.load.request_time", str(version), str(batch)],
-            cwd=settings.ROOT,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            check=False,
+
+    def failed(why: str) -> ExportError:
+        return ExportError(
+            f"{version} couldn't be traced",
+            cause=why,
+            next_step="Export it again: run notebook 01.",
         )
-        if done.returncode:
-            errors.seek(0)
-            raise ExportError(
-                f"{version} couldn't be traced",
-                cause=errors.read().strip().rpartition("\n")[2],
-                next_step="Export it again: run notebook 01.",
-            )
-    spent: dict[str, float] = json.loads(done.stdout)
+
+    with Child("helpers.load.request_time", str(version), failed=failed) as child:
+        spent: dict[str, float] = json.loads(child.next())
     decoding = sum(time for kind, time in spent.items() if kind.startswith(_DECODING))
     return decoding / sum(spent.values())
 
 
-def _trace(version: Path, batch: int) -> dict[str, float]:
-    """Microseconds by the kind of operation, in one run."""
+def _trace(version: Path) -> dict[str, float]:
+    """Microseconds by the kind of operation, in one run of a batch."""
     from helpers import photos
     from helpers.export import load_in_process
     from helpers.export.runtime import tf
 
     samples = [photo.data for photo in photos.samples()]
     runner = load_in_process(version)
-    task = [samples[i % len(samples)] for i in range(batch)]
+    task = [samples[i % len(samples)] for i in range(_BATCH)]
     runner(task)
     options = tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.FULL_TRACE)
     seen = tf.compat.v1.RunMetadata()
@@ -172,4 +163,4 @@ _HOLDERS = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhi
 
 
 if __name__ == "__main__":
-    print(json.dumps(_trace(Path(sys.argv[1]), int(sys.argv[2]))))
+    print(json.dumps(_trace(Path(sys.argv[1]))), flush=True)

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from helpers import stats
+from helpers.child import Child
 from helpers.client import protos
 from helpers.closing import scratch
 from helpers.errors import LoadError, ServerUnavailableError
-from helpers.load.child import Child
 from helpers.load.run import Generator, Run
 from helpers.progress import Repeated
 
@@ -45,6 +45,7 @@ class Plan:
         precision: the half width of the figure's interval, as a share, that ends the run.
         answers: requests that have to have ended in the window before it may close.
         settings: what was asked for, as plain data.
+        module: the program that sends the requests.
     """
 
     connections: list[tuple[str, int]]
@@ -54,6 +55,7 @@ class Plan:
     precision: float | None
     answers: int
     settings: dict[str, Any]
+    module: str = "helpers.generator"
 
 
 def execute(plan: Plan) -> Run:
@@ -142,14 +144,13 @@ class _Generator(Child):
 
     def __init__(self, plan: Plan, number: int, folder: Path) -> None:
         self._records = folder / f"records-{number}"
-        self._errors = folder / f"errors-{number}"
         path = folder / f"plan-{number}.json"
         path.write_text(json.dumps(_plan_of(plan, number, folder, self._records)))
         self._records.touch()
-        super().__init__("helpers.generator", str(path), errors=self._errors)
+        super().__init__(plan.module, str(path), failed=_failed)
 
     def ready(self, plan: Plan) -> None:
-        line = self._line(time.monotonic() + _START_S)
+        line = self.next(time.monotonic() + _START_S)
         if line != "ready":
             where = ", ".join(plan.settings["addresses"])
             raise ServerUnavailableError(
@@ -160,29 +161,20 @@ class _Generator(Child):
             )
 
     def result(self, deadline: float) -> dict[str, Any]:
-        result: dict[str, Any] = json.loads(self._line(deadline))
+        result: dict[str, Any] = json.loads(self.next(deadline))
         return result
 
     def records(self) -> stats.Records:
         whole = self._records.stat().st_size // stats.RECORD.itemsize
         return np.fromfile(self._records, stats.RECORD, count=whole)
 
-    def _line(self, deadline: float) -> str:
-        """The next line of its output."""
-        try:
-            return self.next(deadline)
-        except TimeoutError as error:
-            raise self._failed("it did not answer in time") from error
-        except EOFError as error:
-            said = self._errors.read_text().strip().rpartition("\n")[2]
-            raise self._failed(said) from error
 
-    def _failed(self, why: str) -> LoadError:
-        return LoadError(
-            "A load generator failed",
-            cause=why or "it ended without a word",
-            next_step="Run it again; if it fails again, report it with this message.",
-        )
+def _failed(why: str) -> LoadError:
+    return LoadError(
+        "A load generator failed",
+        cause=why,
+        next_step="Run it again; if it fails again, report it with this message.",
+    )
 
 
 def _plan_of(plan: Plan, number: int, folder: Path, records: Path) -> Mapping[str, Any]:

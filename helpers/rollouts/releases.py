@@ -26,7 +26,7 @@ BREAKS = {
 _EPOCHS = 30
 
 
-def train_further(made: Export, file: Path, *, epochs: int = _EPOCHS) -> Path:
+def train_further(made: Export, file: Path) -> Path:
     """Trains an export's last layer on the sample photos, and writes all weights to a file.
 
     Eight photos teach a network nothing; its answers do become others, which is all that a
@@ -35,7 +35,6 @@ def train_further(made: Export, file: Path, *, epochs: int = _EPOCHS) -> Path:
     Args:
         made: what to start from.
         file: to be written, `….weights.h5`.
-        epochs: how often each photo is seen.
     """
     from helpers.export import exporter, preprocess
     from helpers.export.runtime import keras
@@ -47,7 +46,7 @@ def train_further(made: Export, file: Path, *, epochs: int = _EPOCHS) -> Path:
         [np.asarray(preprocess(photos.load(n).data, network=made.network)) for n in CLASSES]
     )
     model.compile(keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy")
-    model.fit(pictures, np.array(list(CLASSES.values())), epochs=epochs, verbose=0)
+    model.fit(pictures, np.array(list(CLASSES.values())), epochs=_EPOCHS, verbose=0)
     file.parent.mkdir(parents=True, exist_ok=True)
     model.save_weights(file)
     return file

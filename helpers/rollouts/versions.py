@@ -14,6 +14,7 @@ from helpers.clusters import Cluster
 from helpers.errors import ServingError
 
 _POLL_S = 0.1
+_LOADED_S = 120.0  # for a replica to load what is new
 
 
 def serve(
@@ -22,8 +23,6 @@ def serve(
     *,
     labels: Mapping[str, int] | None = None,
     models: Path = settings.MODELS,
-    model: str = settings.MODEL_NAME,
-    timeout_s: float = 120,
 ) -> dict[str, list[ModelVersion]]:
     """Makes every replica serve exactly these versions, under these labels.
 
@@ -38,8 +37,6 @@ def serve(
         labels: names for some of them, as clients ask for them. A label is given only to a version
             that is available, so a new version and its label take two calls.
         models: the folder of models; a container sees it as `/models`, a process where it is.
-        model: the servable's name.
-        timeout_s: for each replica to load what is new.
 
     Returns:
         The state of each version, by the replica's address.
@@ -49,35 +46,31 @@ def serve(
             for one that isn't.
     """
     folder = str(Path(models).resolve()) if cluster.target == "local" else settings.CONTAINER_MODELS
-    base_path, wanted = f"{folder}/{model}", dict(labels or {})
+    base_path, wanted = f"{folder}/{settings.MODEL_NAME}", dict(labels or {})
     states = {}
     for address in cluster.addresses():
-        with Classifier(address, model=model) as classifier:
+        with Classifier(address) as classifier:
             there = {v.version for v in classifier.status() if v.state == "AVAILABLE"}
             kept = {label: version for label, version in wanted.items() if version in there}
-            message = request(versions, kept, base_path=base_path, model=model)
-            _reload(address, message, model, timeout_s)
-            states[address] = _settled(classifier, versions, address, timeout_s)
+            _reload(address, request(versions, kept, base_path=base_path))
+            states[address] = _settled(classifier, versions, address)
             if kept != wanted:
-                message = request(versions, wanted, base_path=base_path, model=model)
-                _reload(address, message, model, timeout_s)
+                _reload(address, request(versions, wanted, base_path=base_path))
     return states
 
 
-def _settled(
-    classifier: Classifier, versions: Sequence[int], address: str, timeout_s: float
-) -> list[ModelVersion]:
+def _settled(classifier: Classifier, versions: Sequence[int], address: str) -> list[ModelVersion]:
     """The states of the versions, once each is available.
 
     Raises:
         ServingError: one can't be loaded, or isn't in time.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + _LOADED_S
     while True:
         found = [v for v in classifier.status() if v.version in versions]
         failed = [v for v in found if v.error]
         if failed or time.monotonic() > deadline:
-            broken = failed[0] if failed else ModelVersion(0, "", f"not loaded in {timeout_s:g} s")
+            broken = failed[0] if failed else ModelVersion(0, "", f"not loaded in {_LOADED_S:g} s")
             raise ServingError(
                 f"{address} can't serve version {broken.version}",
                 cause=broken.error,
@@ -89,17 +82,11 @@ def _settled(
         time.sleep(_POLL_S)
 
 
-def request(
-    versions: Sequence[int],
-    labels: Mapping[str, int],
-    *,
-    base_path: str,
-    model: str = settings.MODEL_NAME,
-) -> bytes:
-    """A serialized ReloadConfigRequest for one model."""
+def request(versions: Sequence[int], labels: Mapping[str, int], *, base_path: str) -> bytes:
+    """A serialized ReloadConfigRequest for the model."""
     message = protos.model_management_pb2.ReloadConfigRequest()
     config = message.config.model_config_list.config.add()
-    config.name = model
+    config.name = settings.MODEL_NAME
     config.base_path = base_path
     config.model_platform = "tensorflow"
     config.model_version_policy.specific.versions.extend(versions)
@@ -108,11 +95,12 @@ def request(
     return bytes(message.SerializeToString())
 
 
-def _reload(address: str, message: bytes, model: str, timeout_s: float) -> None:
+def _reload(address: str, message: bytes) -> None:
     options = rpc.channel_options(address, balancing="pick_first", max_attempts=3)
     with grpc.insecure_channel(address, options=options) as channel:
         call = channel.unary_unary(protos.RELOAD_CONFIG, None, None)
         try:
-            call(message, timeout=timeout_s)
+            call(message, timeout=_LOADED_S)
         except grpc.RpcError as error:
-            raise rpc.explain(error, address=address, model=model, timeout_s=timeout_s) from error
+            name, most_s = settings.MODEL_NAME, _LOADED_S
+            raise rpc.explain(error, address=address, model=name, timeout_s=most_s) from error

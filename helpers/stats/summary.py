@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -124,15 +124,9 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         """Plain data for a file. What can be computed from the histogram is there to be read."""
         return {
-            "duration_s": self.duration_s,
-            "requests": self.requests,
-            "successes": self.successes,
-            "failures": dict(self.failures),
-            "throughput_per_s": self.throughput_per_s,
+            **vars(self),
             "throughput_interval": [self.throughput_interval.low, self.throughput_interval.high],
-            "photos_per_request": self.photos_per_request,
             "images_per_s": self.images_per_s,
-            "latency_from": self.latency_from,
             "latency_ms": {name: value.ms for name, value in self.latency.items()},
             "max_ms": self.max_ms,
             "mean_ms": self.mean_ms,
@@ -142,17 +136,9 @@ class Summary:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Summary:
         """What `to_json` gave."""
-        return cls(
-            duration_s=data["duration_s"],
-            requests=data["requests"],
-            successes=data["successes"],
-            failures=dict(data["failures"]),
-            throughput_per_s=data["throughput_per_s"],
-            throughput_interval=Interval(*data["throughput_interval"]),
-            photos_per_request=data["photos_per_request"],
-            histogram=Histogram.from_json(data["histogram"]),
-            latency_from=data["latency_from"],
-        )
+        own = {field.name: data[field.name] for field in fields(cls)}
+        own["throughput_interval"] = Interval(*data["throughput_interval"])
+        return cls(**{**own, "histogram": Histogram.from_json(data["histogram"])})
 
 
 def percentile(histogram: Histogram, q: float) -> Percentile:

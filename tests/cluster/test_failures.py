@@ -144,7 +144,7 @@ def test_a_port_that_the_policy_does_not_name_is_shut(context: str, kubectl: Kub
         actions.inside(cluster, pod, "python3 -u -m http.server 9999 >/tmp/heard 2>&1 &")
 
         def opens(port: int) -> bool:
-            return forward.reachable(f"{pod.address.rpartition(':')[0]}:{port}")
+            return forward.accepts(f"{pod.address.rpartition(':')[0]}:{port}")
 
         def listens() -> bool:  # so that nobody else refuses
             return "Serving" in actions.inside(cluster, pod, "cat /tmp/heard")

@@ -9,38 +9,12 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 from running import Server
 
-TOOLS = {
-    "grpcurl": ("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.3"),
-    "ghz": ("github.com/bojand/ghz/cmd/ghz", "v0.120.0"),
-}
-
-
-def tool(name: str) -> Path:
-    """A tool's path; built once a version, kept in the user's cache."""
-    module, version = TOOLS[name]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "inception-tutorial" / "go-tools" / f"{name}-{version}"
-    if not (folder / name).exists():
-        if shutil.which("go") is None:
-            pytest.fail(
-                f"{name} has to be built and there is no Go here. Install Go 1.22 or newer."
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        built = subprocess.run(
-            ["go", "install", f"{module}@{version}"], env={**os.environ, "GOBIN": str(folder)},
-            capture_output=True, text=True,
-        )  # fmt: skip
-        if built.returncode:
-            pytest.fail(f"{name} could not be built. Check the network:\n{built.stderr[-2000:]}")
-    return folder / name
+from benchmarks.go_tools import build
 
 
 def body(photo: bytes) -> str:
@@ -56,7 +30,7 @@ def body(photo: bytes) -> str:
 def grpcurl(server: Server, *what: str, given: str = "") -> str:
     data = ["-d", "@"] if given else []
     return subprocess.run(
-        [tool("grpcurl"), "-plaintext", *data, f"127.0.0.1:{server.port}", *what],
+        [build("grpcurl"), "-plaintext", *data, f"127.0.0.1:{server.port}", *what],
         input=given, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
 
@@ -85,7 +59,7 @@ def test_ghz_gets_an_answer_to_every_request(server: Server, photo: bytes, tmp_p
     (tmp_path / "body.json").write_text(body(photo))
     report = subprocess.run(
         [
-            tool("ghz"), "--insecure", "--call", "tensorflow.serving.PredictionService/Predict",
+            build("ghz"), "--insecure", "--call", "tensorflow.serving.PredictionService/Predict",
             "--data-file", tmp_path / "body.json", "--total", "500", "--concurrency", "16",
             "--connections", "4", "--format", "json", f"127.0.0.1:{server.port}",
         ],

@@ -12,10 +12,10 @@ RESULT = Result.now("some-bench", runs={}, figures={"ratio": Figure(0.9)})
 
 
 def fake(name: str, text: str) -> bench.Bench:
-    return bench.Bench(name, 1, 2, lambda long: RESULT, lambda result: text)
+    return bench.Bench(name, 1, 2, lambda: RESULT, lambda result: text)
 
 
-def failing(long: bool) -> Result:
+def failing() -> Result:
     raise SetupError("ghz can't be built", cause="there is no Go here", next_step="Install Go.")
 
 
@@ -44,7 +44,7 @@ def test_goals_that_are_missed_are_named_as_loudly_as_those_reached() -> None:
 def test_the_length_is_stated_before_it_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = bench.Bench("one", 240, 600, lambda long: RESULT, lambda _: "fine")
+    one = bench.Bench("one", 240, 600, lambda: RESULT, lambda _: "fine")
     monkeypatch.setattr(bench, "BENCHES", (one,))
     assert bench.main(["--folder", str(tmp_path)]) == 0
     assert capsys.readouterr().out.startswith("1 benchmarks, about 4 minutes, on ")

@@ -8,7 +8,7 @@ import pytest
 from helpers import stats
 from helpers.errors import NoRequestsError
 from helpers.load.traffic import Flow
-from helpers.rollouts.canary import CHANCE, compare, fisher, in_words
+from helpers.rollouts.canary import CHANCE, compare, in_words
 
 
 def flow(requests: int, *, lost: int = 0, latency_s: float = 0.01) -> Flow:
@@ -18,16 +18,6 @@ def flow(requests: int, *, lost: int = 0, latency_s: float = 0.01) -> Flow:
     records["done_s"] = records["due_s"] + latency_s * np.linspace(0.9, 1.1, requests)
     records["code"][:lost] = 14
     return Flow(records, {})
-
-
-def test_fishers_test_is_that_of_the_lady_tasting_tea() -> None:
-    # Fisher's own example: all four cups found, and three or more of four.
-    assert fisher(4, 4, 0, 4) == pytest.approx(1 / 70)
-    assert fisher(3, 4, 1, 4) == pytest.approx(17 / 70)
-
-
-def test_no_failures_are_no_evidence() -> None:
-    assert fisher(0, 60, 0, 540) == pytest.approx(1.0)
 
 
 def test_a_canary_that_fails_is_not_promoted() -> None:

@@ -9,7 +9,7 @@ from typing import IO
 
 import pytest
 
-from helpers.load.child import ChildOutput
+from helpers.child import ChildOutput
 
 Pipe = tuple[ChildOutput, IO[bytes], IO[bytes]]
 
@@ -28,27 +28,27 @@ def soon() -> float:
 def test_lines_come_one_by_one_however_they_were_written(pipe: Pipe) -> None:
     lines, _, said = pipe
     said.write(b"one\ntwo\nth")
-    assert [lines.next(soon()), lines.next(soon())] == ["one", "two"]
+    assert [lines.line(soon()), lines.line(soon())] == ["one", "two"]
     said.write(b"ree\n")
-    assert lines.next(soon()) == "three"
+    assert lines.line(soon()) == "three"
 
 
 def test_a_line_that_isnt_whole_at_the_deadline_is_not_there_yet(pipe: Pipe) -> None:
     lines, _, said = pipe
     said.write(b"ha")
     with pytest.raises(TimeoutError):
-        lines.next(time.monotonic())
+        lines.line(time.monotonic())
     said.write(b"lf\n")
-    assert lines.next(soon()) == "half"
+    assert lines.line(soon()) == "half"
 
 
 def test_the_end_is_told_from_a_long_silence(pipe: Pipe) -> None:
     lines, output, said = pipe
     said.write(b"last\n")
     said.close()
-    assert lines.next(soon()) == "last"
+    assert lines.line(soon()) == "last"
     with pytest.raises(EOFError):
-        lines.next(soon())
+        lines.line(soon())
     output.close()
     with pytest.raises(EOFError):
-        lines.next(soon())
+        lines.line(soon())

@@ -103,14 +103,6 @@ def test_an_answer_carries_its_calls_token_and_size(server: Server) -> None:
     assert server.answers == [Answer("second", 0, 6, "")]
 
 
-def test_an_answer_that_comes_byte_by_byte_is_read(server: Server) -> None:
-    server.greets()
-    server.connection.call("only", BODY)
-    for byte in trailers(1, b"5"):
-        server.says(bytes([byte]))
-    assert [(a.token, a.code) for a in server.answers] == [("only", 5)]
-
-
 def test_the_second_calls_headers_are_a_byte_each(server: Server) -> None:
     server.greets()
     server.connection.call(1, BODY)
@@ -118,24 +110,6 @@ def test_the_second_calls_headers_are_a_byte_each(server: Server) -> None:
     first, second = (payload for _, payload in server.heard(frames.HEADERS))
     assert len(second) == 8
     assert METHOD.encode() in first
-
-
-def test_a_server_without_a_header_table_gets_headers_in_full(server: Server) -> None:
-    server.greets(table=0)
-    server.connection.call(1, BODY)
-    server.connection.call(2, BODY)
-    first, second = (payload for _, payload in server.heard(frames.HEADERS))
-    assert first == hpack.EMPTY_TABLE + second
-
-
-def test_a_request_waits_for_the_servers_window(server: Server) -> None:
-    server.greets(window=4)
-    server.connection.call(1, BODY)
-    sent = server.heard(frames.DATA)
-    more = frames.WORD.pack(100)
-    server.says(frames.frame(frames.WINDOW_UPDATE, 0, 1, more))
-    rest = server.heard(frames.DATA)
-    assert [payload for _, payload in sent + rest] == [bytes(BODY[:4]), bytes(BODY[4:])]
 
 
 def test_a_request_that_waits_does_not_hold_up_others(server: Server) -> None:
@@ -147,12 +121,6 @@ def test_a_request_that_waits_does_not_hold_up_others(server: Server) -> None:
     assert (3, bytes(BODY)) in server.heard(frames.DATA)
 
 
-def test_a_ping_is_answered(server: Server) -> None:
-    server.greets()
-    server.says(frames.frame(frames.PING, 0, 0, b"12345678"))
-    assert server.heard(frames.PING) == [(0, b"12345678")]
-
-
 def test_a_call_given_up_is_cancelled_at_the_server(server: Server) -> None:
     server.greets()
     server.connection.call("late", BODY)
@@ -161,38 +129,6 @@ def test_a_call_given_up_is_cancelled_at_the_server(server: Server) -> None:
     assert server.heard(frames.RST_STREAM) == [(1, frames.WORD.pack(frames.CANCEL))]
 
 
-def test_a_server_that_goes_away_answers_what_it_has_seen(server: Server) -> None:
-    server.greets()
-    server.connection.call("seen", BODY)
-    server.connection.call("unseen", BODY)
-    goaway = frames.frame(frames.GOAWAY, 0, 0, frames.WORD.pack(1) + frames.WORD.pack(0))
-    server.says(goaway)
-    server.says(trailers(1, b"0"))
-    assert [(a.token, a.code) for a in server.answers] == [("seen", 0)]
-    assert server.unprocessed == ["unseen"]
-    assert server.connection.closed == "the server went away"
-
-
-def test_open_calls_end_with_the_connection(server: Server) -> None:
-    server.greets()
-    server.connection.call("open", BODY)
-    server.peer.close()
-    select.select([server.connection.socket], [], [], 10)
-    server.connection.on_readable()
-    assert [(a.token, a.code) for a in server.answers] == [("open", frames.UNAVAILABLE)]
-
-
 def test_a_web_server_is_told_from_a_grpc_server(server: Server) -> None:
     server.says(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
     assert "doesn't speak gRPC" in server.connection.closed
-
-
-def test_a_header_block_in_parts_is_put_together(server: Server) -> None:
-    server.greets()
-    server.connection.call("parts", BODY)
-    block = literal(b"grpc-status", b"9")
-    server.says(
-        frames.frame(frames.HEADERS, frames.END_STREAM, 1, block[:4]),
-        frames.frame(frames.CONTINUATION, frames.END_HEADERS, 1, block[4:]),
-    )
-    assert [(a.token, a.code) for a in server.answers] == [("parts", 9)]

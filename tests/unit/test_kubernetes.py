@@ -269,13 +269,13 @@ class Balanced:
 
 
 @pytest.mark.parametrize(
-    ("answers", "address"), [(True, "10.0.0.9:8500"), (False, "a forwarded port")]
+    ("answers", "address"), [(True, "10.0.0.9:8500"), (None, "a forwarded port")]
 )
 def test_a_port_is_forwarded_where_the_load_balancer_is_out_of_reach(
-    answers: bool, address: str, monkeypatch: pytest.MonkeyPatch
+    answers: bool | None, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forwarded = Answer(alive=True, address="a forwarded port", close=lambda: None)
-    monkeypatch.setattr(routes, "routed", lambda address: answers)
+    monkeypatch.setattr(routes, "accepts", lambda address: answers)
     monkeypatch.setattr(routes, "Forward", lambda *args: forwarded)
     ways = routes.Routes(Balanced("10.0.0.9"), "none", "here", [])
     assert ways.service(settings.GRPC_PORT) == address
@@ -286,27 +286,27 @@ def test_an_address_that_refuses_is_not_out_of_reach() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # and nobody listens
         address = f"127.0.0.1:{bound.getsockname()[1]}"
-        assert (forward.reachable(address), forward.routed(address)) == (False, True)
+        assert forward.accepts(address) is False
 
 
 @pytest.mark.parametrize(
     ("answers", "asked"),
     [
-        pytest.param([True, True, False], 3, id="until it takes connections"),
-        pytest.param([False], 1, id="not for one out of reach"),
+        pytest.param([False, False, True], 3, id="until it takes connections"),
+        pytest.param([None], 1, id="not for one out of reach"),
     ],
 )
 def test_a_load_balancer_that_refuses_is_waited_for(
-    answers: list[bool], asked: int, monkeypatch: pytest.MonkeyPatch
+    answers: list[bool | None], asked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The nodes' proxies learn of a replica a moment after it is ready."""
     addresses: list[str] = []
 
-    def refused(address: str) -> bool:
+    def accepts(address: str) -> bool | None:
         addresses.append(address)
         return answers[len(addresses) - 1]
 
-    monkeypatch.setattr(routes, "refused", refused)
+    monkeypatch.setattr(routes, "accepts", accepts)
     routes.Routes(Balanced("10.0.0.9"), "none", "here", []).settle()
     assert addresses == [f"10.0.0.9:{settings.GRPC_PORT}"] * asked
 
@@ -315,14 +315,14 @@ def test_a_load_balancer_that_goes_on_refusing_is_not_waited_for_without_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(routes, "refused", lambda address: asked.append(address) is None)
+    monkeypatch.setattr(routes, "accepts", lambda address: bool(asked.append(address)))
     monkeypatch.setattr(routes, "_SETTLE_S", 0.2)
     routes.Routes(Balanced("10.0.0.9"), "none", "here", []).settle()
     assert 0 < len(asked) <= 3  # a tenth of a second, at least, between two questions
 
 
 def test_a_name_that_nobody_has_is_out_of_reach() -> None:
-    assert not forward.routed("nowhere.invalid:8500")
+    assert forward.accepts("nowhere.invalid:8500") is None
 
 
 def edited(kubeconfig: str, **changes: Any) -> str:

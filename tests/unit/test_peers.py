@@ -12,7 +12,7 @@ import pytest
 from small_servers import Quiet, served
 
 from benchmarks.peers import environments, http_load, servers, table
-from benchmarks.peers.generator import whole
+from benchmarks.peers.http1 import whole
 from benchmarks.peers.rounds import NAMES, Turns, differences
 from helpers import settings
 from helpers.client import addresses

@@ -311,15 +311,6 @@ def test_one_number_of_replicas_tells_nothing_about_scaling() -> None:
         stats.fit_scalability([2, 2], [10, 11])
 
 
-@pytest.mark.parametrize(
-    ("hits", "count", "verdict"),
-    # 0.99 ** 299 is 0.0496 and 0.99 ** 298 is 0.0501: the rule of 299 of non-parametric tolerance.
-    [(0, 299, True), (0, 298, None), (1, 299, None), (8, 300, False), (0, 0, None)],
-)
-def test_a_share_is_judged_by_the_binomial(hits: int, count: int, verdict: bool | None) -> None:
-    assert stats.at_most(0.01, hits, count, chance=0.05) is verdict
-
-
 def queue(*, rate: float, service: float, seconds: float, seed: int) -> tuple[list[int], list[int]]:
     """An M/M/1 queue: who waited longer than its 90th percentile, and how many came, in batches."""
     chance = np.random.default_rng(seed)

@@ -12,31 +12,17 @@ from helpers.clusters.kubernetes.render import kubectl
 from helpers.errors import ClusterError
 
 _TIMEOUT_S = 20
+_CONNECT_S = 2.0
 
 
-def reachable(address: str, *, timeout_s: float = 2.0) -> bool:
-    """Whether something accepts connections at `host:port`."""
-    return _accepts(address, timeout_s) is True
-
-
-def refused(address: str, *, timeout_s: float = 2.0) -> bool:
-    """Whether there is a way to `host:port`, and nobody accepts connections there just now."""
-    return _accepts(address, timeout_s) is False
-
-
-def routed(address: str, *, timeout_s: float = 2.0) -> bool:
-    """Whether there is a way to `host:port`, even if nobody accepts connections there just now.
+def accepts(address: str) -> bool | None:
+    """Whether something accepts connections at `host:port`; None: there is no way to it from here.
 
     A load balancer without ready replicas refuses; an address inside another network is silent.
     """
-    return _accepts(address, timeout_s) is not None
-
-
-def _accepts(address: str, timeout_s: float) -> bool | None:
-    """Whether `host:port` accepts connections; None: there is no way to it."""
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=timeout_s).close()
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
     except ConnectionRefusedError:
         return False
     except (OSError, ValueError):

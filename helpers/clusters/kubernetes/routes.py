@@ -12,7 +12,7 @@ from helpers import proxies, settings
 from helpers.client import addresses
 from helpers.clusters.interface import Pod
 from helpers.clusters.kubernetes import render
-from helpers.clusters.kubernetes.forward import Forward, reachable, refused, routed
+from helpers.clusters.kubernetes.forward import Forward, accepts
 from helpers.clusters.kubernetes.problems import translated
 
 _SETTLE_S = 10.0
@@ -49,7 +49,7 @@ class Routes:
         address = _balancer(service, port)
         if address:
             if address not in self._routed:
-                self._routed[address] = routed(address)
+                self._routed[address] = accepts(address) is not None
             if self._routed[address]:
                 proxies.reach_directly(addresses.split(address)[0])
                 return address
@@ -67,13 +67,13 @@ class Routes:
         deadline = time.monotonic() + _SETTLE_S
         for service in services.items:
             address = _balancer(service, settings.GRPC_PORT)
-            while address and refused(address) and time.monotonic() < deadline:
+            while address and accepts(address) is False and time.monotonic() < deadline:
                 time.sleep(0.1)
 
     def pods(self, pods: Sequence[Pod]) -> list[str]:
         """`host:port` of each pod's gRPC service: its own, or a forwarded port's."""
         if self.direct is None and pods:
-            self.direct = reachable(pods[0].address)
+            self.direct = accepts(pods[0].address) is True
         if self.direct:
             proxies.reach_directly(*(addresses.split(pod.address)[0] for pod in pods))
             return [pod.address for pod in pods]

@@ -183,19 +183,24 @@ def _claim(logs: Path) -> tuple[Path, TextIO]:
     raise AssertionError("count() has no end")
 
 
+def carrying(name: str) -> list[tuple[psutil.Process, Mapping[str, str]]]:
+    """This user's processes with a variable in their environment, and that environment."""
+    found: list[tuple[psutil.Process, Mapping[str, str]]] = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):  # it ended, or is somebody else's
+            environment = process.environ()
+            if environment.get(name) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append((process, environment))
+    return found
+
+
 def marked(name: str) -> list[tuple[psutil.Process, int]]:
     """This user's processes that carry a mark in their environment, with the mark's number.
 
     Those of another run that goes on are left out: that run ends what its notebooks leave.
     """
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError, ValueError):
-            environment = process.environ()
-            mark = environment.get(name)
-            if mark and process.status() != psutil.STATUS_ZOMBIE and not _others(environment):
-                found.append((process, int(mark)))
-    return found
+    ours = ((process, found[name]) for process, found in carrying(name) if not _others(found))
+    return [(process, int(mark)) for process, mark in ours if mark.isdecimal()]
 
 
 def _others(environment: Mapping[str, str]) -> bool:

@@ -136,21 +136,12 @@ class LocalCluster(Closing):
         )
 
     def scale(self, replicas: int) -> None:
-        """Asks for another number of replicas.
-
-        Raises:
-            ClusterError: nothing was applied yet, or there can't be so many.
-        """
+        """Asks for another number of replicas. See `interface.Cluster.scale`."""
         requirements.check_replicas(replicas, self._applied().template.memory_bytes)
         self._tell("scale", replicas=replicas)
 
     def wait_until_ready(self, timeout_s: float = 300) -> Pods:
-        """Waits until the replicas are as asked for, and shows how far they are.
-
-        Raises:
-            NotReadyError: they aren't in time, or one failed: with the lines of its log that say
-                why, and what to do.
-        """
+        """Waits until the replicas are as asked for. See `interface.Cluster.wait_until_ready`."""
         name = self._applied().name
         line, start = Line(), time.monotonic()
         try:
@@ -219,11 +210,7 @@ class LocalCluster(Closing):
         ]
 
     def request_counts(self) -> dict[str, int]:
-        """How many requests each ready replica has answered since it started, by pod.
-
-        Raises:
-            ClusterError: a replica gives no metrics.
-        """
+        """Requests answered by each ready replica. See `interface.Cluster.request_counts`."""
         path = metrics.path(arguments.value(self._flags, "monitoring_config_file"))
         return {
             pod.name: metrics.count(pages.read(pod.rest_address, path, whose=pod.name))
@@ -232,11 +219,7 @@ class LocalCluster(Closing):
         }
 
     def logs(self, pod: str | Pod) -> str:
-        """What a replica has written so far; also of one that is gone.
-
-        Raises:
-            ClusterError: there is no such pod.
-        """
+        """What a replica has written so far; also of one that is gone."""
         name = pod.name if isinstance(pod, Pod) else pod
         log = self._supervisor.logs / f"{name}.log"
         if Path(name).name != name or not log.exists():

@@ -146,57 +146,32 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that fits the schema."""
-        return {
-            "schema": SCHEMA,
-            "name": self.name,
-            "taken_at": self.taken_at,
-            "machine": dict(self.machine),
-            "versions": dict(self.versions),
-            "git": dict(self.git),
-            "runs": {
-                key: {
-                    "settings": dict(run.settings),
-                    "problems": list(run.problems),
-                    "notes": list(run.notes),
-                    "generators": [dict(g) for g in run.generators],
-                    "lateness_ms": run.lateness_ms and dict(run.lateness_ms),
-                    "details": dict(run.details),
-                    "summary": run.summary.to_json(),
-                }
-                for key, run in self.runs.items()
-            },
-            "figures": {
-                key: {"value": f.value, "interval": _pair(f.interval), "unit": f.unit}
-                for key, f in self.figures.items()
-            },
-        }
+        runs = {k: {**vars(r), "summary": r.summary.to_json()} for k, r in self.runs.items()}
+        figures = {k: {**vars(f), "interval": _pair(f.interval)} for k, f in self.figures.items()}
+        fields = {name: value for name, value in vars(self).items() if name != "path"}
+        return {"schema": SCHEMA, **fields, "runs": runs, "figures": figures}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Result:
         """What `to_json` gave."""
-        return cls(
-            name=data["name"],
-            taken_at=data["taken_at"],
-            machine=data["machine"],
-            versions=data["versions"],
-            git=data["git"],
-            runs={
-                key: RecordedRun(
-                    settings=run["settings"],
-                    problems=tuple(run["problems"]),
-                    generators=tuple(run["generators"]),
-                    details=run["details"],
-                    summary=Summary.from_json(run["summary"]),
-                    lateness_ms=run["lateness_ms"],
-                    notes=tuple(run.get("notes", ())),
-                )
-                for key, run in data["runs"].items()
-            },
-            figures={
-                key: Figure(f["value"], Interval(*f["interval"]), f["unit"])
-                for key, f in data["figures"].items()
-            },
-        )
+        runs = {
+            key: RecordedRun(
+                **{
+                    **run,
+                    "problems": tuple(run["problems"]),
+                    "notes": tuple(run.get("notes", ())),
+                    "generators": tuple(run["generators"]),
+                    "summary": Summary.from_json(run["summary"]),
+                }
+            )
+            for key, run in data["runs"].items()
+        }
+        figures = {
+            key: Figure(f["value"], Interval(*f["interval"]), f["unit"])
+            for key, f in data["figures"].items()
+        }
+        fields = {name: value for name, value in data.items() if name != "schema"}
+        return cls(**{**fields, "runs": runs, "figures": figures})
 
 
 def git_revision() -> dict[str, Any]:

@@ -50,11 +50,10 @@ class Client:
         )
 
     async def run(self, zero: float) -> dict[str, Any]:
-        """Sends until it is told to stop, or has sent all; waits for the answers."""
+        """Sends until it is told to stop; waits for the answers."""
         self._zero = zero
-        most = self._plan["count"] or sys.maxsize
         sending: set[asyncio.Task[None]] = set()
-        for number, due in zip(range(most), self._due(), strict=False):
+        for number, due in enumerate(self._due()):
             if self._stopped.is_set():
                 break
             wait_s = due - self._now()

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from helpers import stats
+from helpers.child import Child
 from helpers.client import Resilience, protos
 from helpers.closing import scratch
 from helpers.errors import LoadError
-from helpers.load.child import Child
 from helpers.load.traffic.flow import Flow
 
 _START_S = 60.0  # for a Python process to start on a busy machine
@@ -31,7 +31,6 @@ def start(
     *,
     rate_per_s: float,
     resilience: Resilience | None = None,
-    count: int | None = None,
     channels: int = 1,
     version: int | str | None = None,
     poisson_seed: int | None = None,
@@ -44,7 +43,6 @@ def start(
         photos: JPEG or PNG bytes, or objects that hold them in `data`; sent in turns.
         rate_per_s: requests per second.
         resilience: how the client meets faults; None: as `Resilience()` does.
-        count: ends by itself after so many requests; None: never.
         channels: connections to each address.
         version: a version's number or its label; None for the newest.
         poisson_seed: for arrivals as many independent users make them; None: at even distances.
@@ -67,7 +65,6 @@ def start(
         plan={
             "addresses": [address] if isinstance(address, str) else list(address),
             "rate_per_s": rate_per_s,
-            "count": count,
             "channels": channels,
             "seed": poisson_seed,
             "resilience": asdict(resilience or Resilience()),
@@ -80,11 +77,11 @@ class Traffic:
     """Requests that are being sent, by a process of their own. `start` makes it."""
 
     def __init__(self, requests: list[bytes], *, plan: dict[str, Any], zero: float | None) -> None:
-        self._plan, self._last_words = plan, ""
+        self._plan = plan
         self._result: dict[str, Any] = {"details": {}, "hedges": 0, "hedges_won": 0}
         self._folder = scratch("traffic")
         folder = Path(self._folder.name)
-        self._file, self._errors = folder / "records", folder / "errors"
+        self._file = folder / "records"
         self._file.touch()
         for number, request in enumerate(requests):
             (folder / f"request-{number}").write_bytes(request)
@@ -92,10 +89,10 @@ class Traffic:
         text = json.dumps({**plan, "requests": paths, "records": str(self._file)})
         (folder / "plan.json").write_text(text)
         plan_file = str(folder / "plan.json")
-        self._child = Child("helpers.load.traffic", plan_file, errors=self._errors)
+        self._child = Child("helpers.load.traffic", plan_file, failed=_failed)
         self._records: stats.Records = np.zeros(0, stats.RECORD)
         try:
-            self._line(time.monotonic() + _START_S)
+            self._child.next(time.monotonic() + _START_S)
         except LoadError:
             self._end()
             raise
@@ -115,19 +112,6 @@ class Traffic:
             self._records = records
         return Flow(self._records, **self._result)
 
-    @property
-    def busy(self) -> bool:
-        """Whether some of its `count` requests have not ended yet.
-
-        Raises:
-            LoadError: the process has ended before them.
-        """
-        ended = self._child.ended
-        busy = self._plan["count"] is None or self.flow.requests < self._plan["count"]
-        if busy and ended:
-            raise self._failed("it ended")
-        return busy
-
     def follow(self, addresses: Sequence[str]) -> None:
         """Sends to other addresses from now on, as a client does whose resolver has news."""
         self._child.say(f"addresses {','.join(addresses)}")
@@ -141,9 +125,11 @@ class Traffic:
         deadline = time.monotonic() + timeout_s
         while not until(flow := self.flow):
             if self._child.ended:
-                raise self._failed("it ended")
+                raise self._child.failed("it ended")
             if time.monotonic() > deadline:
-                raise self._failed(f"what was waited for didn't come in {timeout_s:g} s ({flow})")
+                raise self._child.failed(
+                    f"what was waited for didn't come in {timeout_s:g} s ({flow})"
+                )
             time.sleep(_LOOK_S)
         return flow
 
@@ -158,48 +144,16 @@ class Traffic:
             self._collect(_SPARE_S + self._plan["resilience"]["deadline_s"])
         return self.flow
 
-    def done(self) -> Flow:
-        """Waits until all of `count` requests have ended.
-
-        Raises:
-            LoadError: the process failed.
-        """
-        needed_s = self._plan["count"] / self._plan["rate_per_s"]
-        self._collect(needed_s * 2 + _SPARE_S + self._plan["resilience"]["deadline_s"])
-        return self.flow
-
     def _collect(self, timeout_s: float) -> None:
         try:
-            self._result = json.loads(self._line(time.monotonic() + timeout_s))
+            self._result = json.loads(self._child.next(time.monotonic() + timeout_s))
             _ = self.flow
         finally:
             self._end()
 
     def _end(self) -> None:
-        self._last_words = self._errors_end()  # its file goes, too
         self._child.close()
         self._folder.cleanup()
-
-    def _line(self, deadline: float) -> str:
-        try:
-            return self._child.next(deadline)
-        except TimeoutError as error:
-            raise self._failed("it did not answer in time") from error
-        except EOFError as error:
-            raise self._failed("it ended") from error
-
-    def _failed(self, what: str) -> LoadError:
-        return LoadError(
-            "The client that sends requests failed",
-            cause=f"{what}. {self._errors_end()}".strip(),
-            next_step="Is the machine very busy? Send fewer requests a second.",
-        )
-
-    def _errors_end(self) -> str:
-        """The last line that the process wrote on standard error."""
-        if not self._errors.exists():
-            return self._last_words
-        return " ".join(self._errors.read_text(errors="replace").strip().splitlines()[-1:])
 
     def __enter__(self) -> Traffic:
         return self
@@ -214,3 +168,11 @@ class Traffic:
             self.stop()
         elif not self._child.ended:
             self._end()
+
+
+def _failed(why: str) -> LoadError:
+    return LoadError(
+        "The client that sends requests failed",
+        cause=why,
+        next_step="Is the machine very busy? Send fewer requests a second.",
+    )
