@@ -1,6 +1,6 @@
 """All benchmarks of this machine, one after another: `make bench`.
 
-Quick by default: about six minutes, to see whether anything has changed for the worse. `--long`
+Quick by default: about seven minutes, to see whether anything has changed for the worse. `--long`
 takes about half an hour and gives figures to keep; `--set rounds=4` changes an option. Each
 benchmark writes a file to benchmarks/results/; the table at the end says which goals were reached:
 a goal is only reached, or missed, if the whole confidence interval says so.
@@ -20,6 +20,7 @@ from typing import Any
 from benchmarks import (
     cross_check,
     fast_form,
+    faults,
     generator_limits,
     load_generator,
     parts,
@@ -63,6 +64,7 @@ BENCHES = (
         "generator-limits", 25, 90, generator_limits.measure, generator_limits.table,
         {"requests": 200_000, "seconds": 2}, {"requests": 1_000_000, "seconds": 5},
     ),
+    Bench("faults", 45, 45, faults.measure, faults.table),
     Bench(
         "cross-check", 45, 240, cross_check.measure, cross_check.table,
         {"rate_per_s": 60, "seconds": 3, "rounds": 2}, {"seconds": 6, "rounds": 8},

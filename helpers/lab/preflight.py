@@ -141,15 +141,9 @@ class Table:
         for check in self.checks:
             style = _FINE if check.status == OK else _NOT_FINE
             word = f"{marks[check.status]}&nbsp;{check.status}"
-            cells = "".join(
-                f"<td {how}>{escape(text)}</td>"
-                for text, how in (
-                    (check.name, left),
-                    (check.found, breaks),
-                    (check.needed_for, left),
-                    (check.what_to_do, breaks),
-                )
-            )
+            texts = (check.name, check.found, check.needed_for, check.what_to_do)
+            pairs = zip(texts, (left, breaks) * 2, strict=True)
+            cells = "".join(f"<td {how}>{escape(text)}</td>" for text, how in pairs)
             status = f'<td class="status {check.status.lower()}" {left}>'
             rows.append(f'<tr>{status}<b style="{style}">{word}</b></td>{cells}</tr>')
         body = "".join(rows)

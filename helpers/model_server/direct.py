@@ -4,7 +4,7 @@
 thread for as long as a call lasts, and a model's answer may take seconds. Here `grpc.server` keeps
 all that it does but for one thing: where it would hand a call to a pool of threads, it hands it to
 a `Direct`, which asks the core for the message and begins the call in the thread that gets it.
-Whoever has the answer sends it. That is 100 us (`python -m benchmarks.parts`).
+Whoever has the answer sends it. That is 100 us (`python -m benchmarks serving-parts`).
 
 grpcio has no public API for that. What is used of its private one is in this module; the version
 is pinned, and tests/model_server holds the behaviour.

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks import cross_check, load_generator, serving
+from benchmarks import cross_check, faults, load_generator, serving
 from helpers import load, stats
 from helpers.load import results
 from helpers.load.results import Figure, Result
@@ -73,6 +73,11 @@ def test_two_generators_agree_if_the_interval_is_within_the_goal() -> None:
     ):
         result = Result.now("cross-check", runs={}, figures={name: found})
         assert f"within 3% {expected}" in cross_check.table(result)
+
+
+def test_a_fault_that_is_reported_as_it_was_is_reached() -> None:
+    figures = {"failures over those injected": Figure.exact(1.0)}
+    assert "reached" in faults.table(Result.now("faults", runs={}, figures=figures))
 
 
 def served(concurrency: int, figures: dict[str, Figure]) -> Result:
