@@ -14,7 +14,8 @@ messages and metrics. Read it in this order:
     lifecycle   how a version comes and goes; memory: what is freed goes back to the system
     models      which versions there are, and which are wanted
     warmup      requests recorded with a model, run before it serves
-    inference   Predict, Classify, Regress, MultiInference, metadata and status, with examples
+    inference   Predict, Classify, Regress, MultiInference, metadata and status, with
+                named_tensors and examples
     grpc_api    ... over gRPC; direct: its calls without a thread or a task each
     rest_api    ... over HTTP. rapidjson reads a body; json_values, json_tensors and json_examples
                 make a request of it, json_answers writes the answer

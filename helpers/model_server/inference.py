@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -27,7 +26,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from helpers.model_server import examples, metrics, tensors
+from helpers.model_server import examples, metrics, named_tensors
 from helpers.model_server.batching import FOREVER, Answer
 from helpers.model_server.loading import Model
 from helpers.model_server.models import Models
@@ -39,7 +38,6 @@ DEFAULT_SIGNATURE = "serving_default"
 PREDICT = "tensorflow/serving/predict"
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
-_OUTPUTS, _MODEL_SPEC = 1, 2  # fields of a PredictResponse
 _KIND = {CLASSIFY: "classification", REGRESS: "regression"}
 
 
@@ -80,17 +78,17 @@ class Inference:
 
     async def predict(self, request: predict_pb2.PredictRequest, call: Call) -> bytes:
         """Named tensors in, named tensors out: a serialized PredictResponse."""
-        with self._use(_spec(request), call) as model:
+        with self.use(_spec(request), call) as model:
             return await self._predict(model, request, call)
 
     async def classify(self, request: classification_pb2.ClassificationRequest, call: Call) -> Any:
         """Examples in, classes and scores out."""
-        with self._use(_spec(request), call) as model:
+        with self.use(_spec(request), call) as model:
             return await self._classify(model, request, call)
 
     async def regress(self, request: regression_pb2.RegressionRequest, call: Call) -> Any:
         """Examples in, a number each out."""
-        with self._use(_spec(request), call) as model:
+        with self.use(_spec(request), call) as model:
             return await self._regress(model, request, call)
 
     async def multi_inference(
@@ -99,19 +97,24 @@ class Inference:
         """One list of examples through several signatures of one model, in one run."""
         if not request.tasks:
             raise invalid("Inference request must have at least one task")
-        with self._use(request.tasks[0].model_spec, call) as model:
+        with self.use(request.tasks[0].model_spec, call) as model:
             return await self._multi_inference(model, request, call)
 
-    def _use(
+    def use(
         self, spec: model_pb2.ModelSpec, call: Call
     ) -> contextlib.AbstractContextManager[Model]:
+        """The version that a request asks for; it isn't unloaded meanwhile."""
         call.take(spec)  # before it is looked for: what isn't found is counted too
         return self.models.use(spec)
 
     # What follows works on a version that `use` holds, or that is being warmed up.
 
-    async def _predict(self, model: Model, request: Any, call: Call) -> bytes:
-        call.take(request.model_spec)
+    def signature(self, model: Model, call: Call) -> Signature:
+        """The signature that a call of Predict names.
+
+        Raises:
+            StatusError: there is none, or it isn't one for Predict.
+        """
         signature = model.signatures.get(call.signature)
         if signature is None:
             raise failed_precondition(f'Serving signature key "{call.signature}" not found.')
@@ -121,18 +124,34 @@ class Inference:
                 f"Expected prediction signature method_name to be one of {{{PREDICT}, {CLASSIFY}, "
                 f"{REGRESS}}}. Was: {signature.method_name}",
             )
-        inputs = _inputs(signature, request.inputs)
-        aliases = _output_aliases(signature, request.output_filter)
-        found = await _run(model, inputs, [signature.outputs[a].name for a in aliases], call)
-        response = [
-            tensors.field(_MODEL_SPEC, _answered_by(model.name, model.version, call.signature))
-        ]
-        for alias in aliases:
-            array = found[signature.outputs[alias].name]
-            tensor = tensors.serialized(array, as_content=self._as_content)
-            entry = tensors.field(1, alias.encode()) + tensors.field(2, tensor)
-            response.append(tensors.field(_OUTPUTS, entry))
-        return b"".join(response)
+        return signature
+
+    async def outputs(
+        self,
+        model: Model,
+        signature: Signature,
+        inputs: Mapping[str, Array],
+        chosen: Sequence[str],
+        call: Call,
+    ) -> dict[str, Array]:
+        """What Predict does between a protocol's request and its answer: alias to output.
+
+        Args:
+            inputs: graph tensor name to array.
+            chosen: aliases of outputs; none: all, sorted.
+        """
+        aliases = named_tensors.output_aliases(signature, chosen)
+        names = {alias: signature.outputs[alias].name for alias in aliases}
+        found = await _run(model, inputs, names.values(), call)
+        return {alias: found[name] for alias, name in names.items()}
+
+    async def _predict(self, model: Model, request: Any, call: Call) -> bytes:
+        call.take(request.model_spec)
+        signature = self.signature(model, call)
+        inputs = named_tensors.inputs(signature, request.inputs)
+        outputs = await self.outputs(model, signature, inputs, request.output_filter, call)
+        spec = _answered_by(model.name, model.version, call.signature)
+        return named_tensors.written(outputs, spec, as_content=self._as_content)
 
     async def _classify(self, model: Model, request: Any, call: Call) -> Any:
         call.take(request.model_spec)
@@ -272,58 +291,3 @@ def _answered_by(name: str, version: int, signature: str) -> bytes:
     spec.version.value = version
     written: bytes = spec.SerializeToString()
     return written
-
-
-def _joined(names: Iterable[str]) -> str:
-    return ",".join(sorted(names))
-
-
-def _inputs(signature: Signature, sent: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, Array]:
-    """Graph tensor name to array (predict_util.cc, and cc/saved_model/util.cc)."""
-    expected, defaults = signature.inputs, signature.defaults
-    if len(sent) > len(expected) or (len(sent) < len(expected) and not defaults):
-        extra, missing = set(sent) - set(expected), set(expected) - set(sent)
-        raise invalid(
-            f"input size does not match signature: {len(sent)}!={len(expected)} "
-            f"len({{{_joined(sent)}}}) != len({{{_joined(expected)}}}). "
-            f"Sent extra: {{{_joined(extra)}}}. Missing but required: {{{_joined(missing)}}}."
-        )
-    arrays: dict[str, Array] = {}
-    for alias, info in expected.items():
-        if alias not in sent and alias not in defaults:
-            raise invalid(
-                f"Signature input alias: {alias}(feed name: {info.name}) not found in request and "
-                f"no default value provided. Inputs expected to be in the request "
-                f"{{{_joined(sent)}}}, or default input alias set: {_joined(defaults)}"
-            )
-        proto = sent[alias] if alias in sent else defaults[alias]
-        try:
-            array = tensors.to_array(proto)
-        except (ValueError, MemoryError) as error:
-            raise invalid(f"tensor parsing error: {alias}") from error
-        if proto.dtype != info.dtype and info.dtype:
-            raise invalid(
-                f"Expects arg[{len(arrays)}] to be {tensors.name_of(info.dtype)} but "
-                f"{tensors.name_of(proto.dtype)} is provided"
-            )
-        arrays[info.name] = array
-    if set(sent) - set(expected):
-        raise invalid(
-            f"Inputs contains invalid name. Used request inputs: "
-            f"{_joined(set(sent) & set(expected))}, request input: {_joined(sent)}"
-        )
-    return arrays
-
-
-def _output_aliases(signature: Signature, chosen: Sequence[str]) -> list[str]:
-    seen: list[str] = []
-    for alias in chosen:
-        if alias not in signature.outputs:
-            raise invalid(
-                f"output tensor alias not found in signature: {alias} Outputs expected to be in "
-                f"the set {{{_joined(signature.outputs)}}}."
-            )
-        if alias in seen:
-            raise invalid(f"duplicate output tensor alias: {alias}")
-        seen.append(alias)
-    return seen or sorted(signature.outputs)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pybase64
 from tensorflow.core.framework import types_pb2
-from tensorflow_serving.apis import classification_pb2, predict_pb2, regression_pb2
+from tensorflow_serving.apis import classification_pb2, regression_pb2
 
 from helpers.model_server import tensors
 from helpers.model_server.status import invalid
@@ -21,19 +22,21 @@ _WRITTEN = {  # as AddSingleValueAndAdvance: no half, bfloat16, uint16 or comple
 }  # fmt: skip
 
 
-def predictions(response: predict_pb2.PredictResponse, *, rows: bool) -> str:
+def predictions(outputs: Mapping[str, Array], *, rows: bool) -> str:
     """A Predict answer as JSON: a row an instance, or a column an output.
+
+    Args:
+        outputs: by name, sorted.
 
     Raises:
         StatusError: INVALID_ARGUMENT, the outputs can't be written that way.
     """
-    if not response.outputs:
+    if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
     columns: dict[str, Any] = {}
     batch: int | None = None
-    for name in sorted(response.outputs):
-        proto = response.outputs[name]
-        array = tensors.to_array(proto)
+    for name, output in outputs.items():
+        array = np.asarray(output)
         if rows:
             if not array.ndim:
                 raise invalid(f"Tensor name: {name} has no shape information ")
@@ -43,7 +46,7 @@ def predictions(response: predict_pb2.PredictResponse, *, rows: bool) -> str:
                     f"{batch}"
                 )
             batch = len(array)
-        columns[name] = _plain(array, proto.dtype, as_bytes=name.endswith("_bytes"))
+        columns[name] = _plain(array, as_bytes=name.endswith("_bytes"))
     only = next(iter(columns.values()))
     if not rows:
         return json.dumps({"outputs": columns if len(columns) > 1 else only}, indent=4)
@@ -52,16 +55,17 @@ def predictions(response: predict_pb2.PredictResponse, *, rows: bool) -> str:
     return json.dumps({"predictions": only})
 
 
-def _plain(array: Array, dtype: int, *, as_bytes: bool) -> Any:
+def _plain(array: Array, *, as_bytes: bool) -> Any:
+    dtype = tensors.type_of(array.dtype)
     if dtype not in _WRITTEN and array.size:
         name = tensors.name_of(dtype)
         raise invalid(f"Failed to write JSON value for tensor type: {name}")
     if dtype == types_pb2.DT_STRING:
-        texts: list[Any]
+        strings, texts = tensors.strings(array), list[Any]()
         if as_bytes:
-            texts = [{"b64": pybase64.b64encode_as_string(value)} for value in array.flat]
+            texts = [{"b64": pybase64.b64encode_as_string(value)} for value in strings]
         else:
-            texts = [value.decode(errors="replace") for value in array.flat]
+            texts = [value.decode(errors="replace") for value in strings]
         return tensors.objects(texts).reshape(array.shape).tolist()
     if dtype == types_pb2.DT_FLOAT:
         array = _short(array)

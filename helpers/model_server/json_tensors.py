@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow_serving.apis import predict_pb2
 
-from helpers.model_server import rapidjson, tensors
+from helpers.model_server import rapidjson
 from helpers.model_server.json_values import bad, is_object, shown, to_values
 from helpers.model_server.status import StatusError, invalid
 
@@ -45,16 +44,14 @@ def parse(body: bytes, *, exactly: bool = False) -> dict[str, Any]:
     return document
 
 
-def fill_predict(
-    request: predict_pb2.PredictRequest, document: Mapping[str, Any], expected: Expected
-) -> bool:
-    """Fill a request's inputs from `instances` (rows) or `inputs` (columns).
+def inputs(document: Mapping[str, Any], expected: Expected) -> tuple[dict[str, Array], bool]:
+    """A request's inputs from `instances` (rows) or `inputs` (columns).
 
     Args:
-        expected: the signature's inputs.
+        expected: the signature's inputs, sorted by name.
 
     Returns:
-        Whether they were rows; the answer has the same form.
+        The inputs by name, and whether they were rows; the answer has the same form.
 
     Raises:
         StatusError: INVALID_ARGUMENT, with the original's text.
@@ -67,10 +64,7 @@ def fill_predict(
         raise bad(document, text)
     if not rows and "inputs" not in document:
         raise invalid("Missing 'inputs' or 'instances' key")
-    arrays = _rows(document, expected) if rows else _columns(document["inputs"], expected)
-    for name, array in arrays.items():
-        tensors.fill(request.inputs[name], array, as_content=array.dtype != object)
-    return rows
+    return _rows(document, expected) if rows else _columns(document["inputs"], expected), rows
 
 
 def _columns(value: Any, expected: Expected) -> dict[str, Array]:

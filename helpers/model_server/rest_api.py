@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import functools
+import contextlib
 import http.client
 import json
 import logging
 import re
 import time
 import urllib.parse
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import tornado.httpserver
@@ -20,6 +22,7 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    model_pb2,
     predict_pb2,
     regression_pb2,
 )
@@ -29,6 +32,7 @@ from helpers.model_server.batching import FOREVER
 from helpers.model_server.flags import Flags
 from helpers.model_server.inference import DEFAULT_SIGNATURE, Call, Inference
 from helpers.model_server.json_values import utf8
+from helpers.model_server.loading import Model
 from helpers.model_server.status import HTTP_STATUS, Code, StatusError, from_exception, invalid
 from helpers.model_server.version import number_of
 
@@ -194,41 +198,38 @@ class _Api(tornado.web.RequestHandler):
     async def _prediction(self, model: list[str | None], action: str) -> str:
         self._call.api = action.capitalize()
         request = self._request(_REQUESTS[action], model)
-        rows = await self._fill(request, action)
-        response = await getattr(self._inference, action)(request, self._call)
         if action == "predict":
-            return json_answers.predictions(
-                predict_pb2.PredictResponse.FromString(response), rows=rows
-            )
+            return await self._predict(request.model_spec)
+        await self._read(request.model_spec, partial(json_examples.fill_examples, request.input))
+        response = await getattr(self._inference, action)(request, self._call)
         write = json_answers.classifications if action == "classify" else json_answers.regressions
         return write(response.result)
 
-    async def _fill(self, request: Any, action: str) -> bool:
-        """Make a request of the body, which then is free. Returns whether it came in rows."""
-        body = b"".join(self._chunks)
-        self._chunks = []
+    async def _predict(self, spec: model_pb2.ModelSpec) -> str:
+        inference, call = self._inference, self._call
+        with contextlib.ExitStack() as held:
+
+            def inputs(document: dict[str, Any]) -> tuple[Model, dict[str, Any], bool]:
+                model = held.enter_context(inference.use(spec, call))
+                expected = _inputs(model, spec.signature_name)
+                arrays, rows = json_tensors.inputs(document, expected)
+                return model, {expected[name].name: array for name, array in arrays.items()}, rows
+
+            model, arrays, rows = await self._read(spec, inputs)
+            signature = inference.signature(model, call)
+            outputs = await inference.outputs(model, signature, arrays, (), call)
+        return json_answers.predictions(outputs, rows=rows)
+
+    async def _read(self, spec: model_pb2.ModelSpec, read: Callable[[dict[str, Any]], Any]) -> Any:
+        """What `read` makes of the body, which then is free."""
+        body, self._chunks = b"".join(self._chunks), []
         document = await _parse(body)
-        request.model_spec.signature_name = utf8(document.get("signature_name", ""))
+        spec.signature_name = utf8(document.get("signature_name", ""))
         try:
-            if action == "predict":
-                return json_tensors.fill_predict(request, document, self._inputs(request))
-            json_examples.fill_examples(request.input, document)
+            return read(document)
         except OverflowError:
             await _parse(body, exactly=True)  # says where the number is
             raise
-        return True
-
-    def _inputs(self, request: predict_pb2.PredictRequest) -> dict[str, Any]:
-        """The inputs of the signature that a request names, sorted by name."""
-        named = request.model_spec.signature_name
-        wanted = named or DEFAULT_SIGNATURE
-        with self._inference.models.use(request.model_spec) as model:
-            if wanted not in model.signatures:
-                raise invalid(f'Serving signature name: "{wanted}" not found in signature def')
-            expected = dict(sorted(model.signatures[wanted].inputs.items()))
-        if not expected:
-            raise invalid(f"Failed to get input map for signature: {named or 'DEFAULT'}")
-        return expected
 
     def _status(self, model: list[str | None]) -> str:
         request = self._request(get_model_status_pb2.GetModelStatusRequest, model)
@@ -246,9 +247,20 @@ class _Api(tornado.web.RequestHandler):
         )
 
 
+def _inputs(model: Model, named: str) -> dict[str, Any]:
+    """The inputs of a signature, sorted by name."""
+    wanted = named or DEFAULT_SIGNATURE
+    if wanted not in model.signatures:
+        raise invalid(f'Serving signature name: "{wanted}" not found in signature def')
+    expected = dict(sorted(model.signatures[wanted].inputs.items()))
+    if not expected:
+        raise invalid(f"Failed to get input map for signature: {named or 'DEFAULT'}")
+    return expected
+
+
 async def _parse(body: bytes, *, exactly: bool = False) -> dict[str, Any]:
     """Parse a body, in a thread where others would have to wait for it."""
-    parse = functools.partial(json_tensors.parse, body, exactly=exactly)
+    parse = partial(json_tensors.parse, body, exactly=exactly)
     if len(body) < _LARGE_BODY:
         return parse()
     return await asyncio.get_running_loop().run_in_executor(None, parse)

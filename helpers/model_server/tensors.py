@@ -64,6 +64,20 @@ def objects(values: list[Any]) -> Array:
     return array
 
 
+@functools.lru_cache(maxsize=1024)
+def type_of(dtype: np.dtype[Any]) -> int:
+    """The DataType of a numpy type."""
+    if dtype.kind in "OSU":
+        return types_pb2.DT_STRING
+    number: int = dtypes.as_dtype(dtype).as_datatype_enum
+    return number
+
+
+def strings(array: Array) -> list[bytes]:
+    """The values of an array of strings."""
+    return [value if isinstance(value, bytes) else str(value).encode() for value in array.flat]
+
+
 def to_array(proto: tensor_pb2.TensorProto) -> Array:
     """The array that a TensorProto describes; strings as an object array of bytes.
 
@@ -152,14 +166,14 @@ def serialized(array: Any, *, as_content: bool = False) -> bytes:
         as_content: values go to `tensor_content` rather than to the typed field.
     """
     array = np.asarray(array)
-    if array.dtype.kind in "OSU":
-        strings = [v if isinstance(v, bytes) else str(v).encode() for v in array.flat]
-        head = _head(types_pb2.DT_STRING, array.shape)
+    dtype = type_of(array.dtype)
+    head = _head(dtype, array.shape)
+    if dtype == types_pb2.DT_STRING:
+        values = strings(array)
         if as_content:
-            return head + field(4, b"".join([*(_varint(len(v)) for v in strings), *strings]))
-        return head + b"".join([field(8, value) for value in strings])
-    dtype = dtypes.as_dtype(array.dtype).as_datatype_enum
-    name, head = _FIELD[dtype], _head(dtype, array.shape)
+            return head + field(4, b"".join([*(_varint(len(v)) for v in values), *values]))
+        return head + b"".join([field(8, value) for value in values])
+    name = _FIELD[dtype]
     if not array.size:
         return head
     if as_content:
@@ -168,14 +182,9 @@ def serialized(array: Any, *, as_content: bool = False) -> bytes:
         return head + field(_AS_BYTES[name], array.tobytes())
     flat = array.reshape(-1)
     flat = flat.view(np.uint16) if name == "half_val" else flat
-    values = (flat.astype("i8") if name == "int_val" else flat).tolist()
-    written: bytes = tensor_pb2.TensorProto(**{name: values}).SerializeToString()
+    numbers = (flat.astype("i8") if name == "int_val" else flat).tolist()
+    written: bytes = tensor_pb2.TensorProto(**{name: numbers}).SerializeToString()
     return head + written
-
-
-def fill(proto: tensor_pb2.TensorProto, array: Any, *, as_content: bool = False) -> None:
-    """Write an array into an empty TensorProto, as `serialized` does."""
-    proto.MergeFromString(serialized(array, as_content=as_content))
 
 
 @functools.lru_cache(maxsize=1024)
