@@ -168,17 +168,12 @@ def _output(*command: str) -> str | None:
     if shutil.which(command[0]) is None:
         return None
     try:
-        answer = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=True,
-            stdin=subprocess.DEVNULL,
+        answer = subprocess.check_output(
+            command, text=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip()
+    return answer.strip()
 
 
 @_check("Python", needed_for="everything", needed_by=tuple(TARGETS))
