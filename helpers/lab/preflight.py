@@ -261,7 +261,7 @@ def trained_weights() -> Found:
     return Found(WARNING, "out of reach: labels will be EfficientNet-Lite2's", to_do)
 
 
-@_check("Ports", needed_for="02 to 10: servers on this machine")
+@_check("Ports", needed_for="03: the container's ports")
 def ports() -> Found:
     """Whether this process may listen on the loopback address, and the usual ports are free."""
     with socket.socket() as probe:

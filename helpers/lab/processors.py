@@ -30,7 +30,7 @@ class Processor(NamedTuple):
 PROCESSORS = {
     "x86": Processor("x86 before AVX2", 128, bfloat16=False),
     "arm64": Processor("ARM, NEON", 128, bfloat16=False),
-    "avx2": Processor("AVX2", 256, bfloat16=False, images_per_core_s="2 to 5"),
+    "avx2": Processor("AVX2", 256, bfloat16=False, images_per_core_s="2 to 6"),
     "avx512": Processor("AVX-512", 512, bfloat16=False),
     "avx512_bf16": Processor("AVX-512 with bfloat16", 512, True, images_per_core_s="8 to 17"),
     "amx": Processor("AMX: tiles of 16 rows of 512 bits", 8192, bfloat16=True),
