@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import logging
+import weakref
 from collections.abc import Awaitable, Callable
 
 from helpers.model_server import memory
@@ -14,6 +16,7 @@ from helpers.model_server.status import from_exception
 from helpers.model_server.version import State, Version
 
 log = logging.getLogger("model_server")
+_LOOKS = 20  # at what was unloaded, until it is gone
 
 
 class Lifecycle:
@@ -83,7 +86,13 @@ class Lifecycle:
         assert version.model is not None
         model, version.model = version.model, None
         await self._in_thread(model.close)
+        loaded = weakref.ref(model.servable)
         del model
+        for _ in range(_LOOKS):  # the thread that sent the last answer holds it for a moment more
+            await self._in_thread(gc.collect)
+            if loaded() is None:
+                break
+            await asyncio.sleep(0.05)
         await self._in_thread(memory.give_back)
         version.task, version.state = None, State.END
         log.info("Done unloading servable %s", version)

@@ -72,6 +72,17 @@ def call(server: Server, method: str, sent: Any) -> Any:
     return made.future(sent.SerializeToString(), timeout=60)
 
 
+def under_way(server: Server, sent: Any) -> tuple[Any, Any]:
+    """A profile that is being captured, and how another was refused meanwhile."""
+    while True:
+        profile = call(server, "Profile", sent)
+        while not profile.done():  # it is the one refused if the short one came first
+            short = Request(duration_ms=1, session_id=sent.session_id)
+            refused = call(server, "Profile", short).exception()
+            if refused is not None and not profile.done():
+                return profile, refused
+
+
 def events(space: Any) -> set[str]:
     """The names of what was recorded."""
     return {
@@ -100,27 +111,19 @@ def test_a_profile_comes_in_the_answer_where_no_directory_is_named(busy: Server)
 
 
 def test_one_profile_is_captured_at_a_time_and_can_be_ended(busy: Server, tmp_path: Path) -> None:
-    with ThreadPoolExecutor() as pool:
-        first = Request(duration_ms=50_000, session_id="first", repository_root=str(tmp_path),
-                        host_name="host:8500", emit_xspace=True)  # fmt: skip
-        captured = pool.submit(lambda: call(busy, "Profile", first).result())
-        second = Request(duration_ms=1, session_id="first")
-        while True:  # the first has begun once the second is refused
-            refused = call(busy, "Profile", second).exception()
-            if refused is not None:
-                break
-        assert refused.code() == grpc.StatusCode.INTERNAL
-        assert refused.details() == "Another profiling session active."
-        call(busy, "Terminate", Terminate(session_id="first")).result()
-        answer = Response.FromString(captured.result())
+    first = Request(duration_ms=50_000, session_id="first", repository_root=str(tmp_path),
+                    host_name="host:8500", emit_xspace=True)  # fmt: skip
+    profile, refused = under_way(busy, first)
+    assert refused.code() == grpc.StatusCode.INTERNAL
+    assert refused.details() == "Another profiling session active."
+    call(busy, "Terminate", Terminate(session_id="first")).result()
+    answer = Response.FromString(profile.result())
     written = (tmp_path / "first" / "host_8500.xplane.pb").read_bytes()
     assert xplane_pb2.XSpace.FromString(written) == xplane_pb2.XSpace.FromString(answer.xspace)
 
 
 def test_a_client_that_goes_away_ends_its_profile(busy: Server) -> None:
-    given_up = call(busy, "Profile", Request(duration_ms=50_000))
-    while call(busy, "Profile", Request(duration_ms=1)).exception() is None:
-        pass
+    given_up, _ = under_way(busy, Request(duration_ms=50_000))
     given_up.cancel()
     while call(busy, "Profile", Request(duration_ms=1)).exception() is not None:
         pass
