@@ -97,7 +97,7 @@ class Lifecycle:
         version.task, version.state = None, State.END
         log.info("Done unloading servable %s", version)
 
-    async def _in_thread(self, work: Callable[[], None]) -> None:
+    async def _in_thread(self, work: Callable[[], object]) -> None:
         await asyncio.get_running_loop().run_in_executor(self.threads, work)
 
     def close(self) -> None:
