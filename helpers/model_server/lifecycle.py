@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import gc
 import logging
 import weakref
 from collections.abc import Awaitable, Callable
@@ -89,7 +88,6 @@ class Lifecycle:
         loaded = weakref.ref(model.servable)
         del model
         for _ in range(_LOOKS):  # the thread that sent the last answer holds it for a moment more
-            await self._in_thread(gc.collect)
             if loaded() is None:
                 break
             await asyncio.sleep(0.05)
@@ -97,7 +95,7 @@ class Lifecycle:
         version.task, version.state = None, State.END
         log.info("Done unloading servable %s", version)
 
-    async def _in_thread(self, work: Callable[[], object]) -> None:
+    async def _in_thread(self, work: Callable[[], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self.threads, work)
 
     def close(self) -> None:

@@ -77,6 +77,7 @@ class Model:
         """Free it. Nothing may be running."""
         for queue in self.queues.values():
             self.loader.scheduler.remove(queue)
+        self.queues.clear()  # each holds this model by what it runs
         self.servable.close()
 
 
